@@ -1,0 +1,156 @@
+//! `quorate action`: the remediation in effect, and giving up a stuck one.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use quorate_attest::id::ClusterId;
+use quorate_attest::proposal::Param;
+use quorate_attest::remediation::Kind;
+use quorate_attest::text::Statement;
+use quorate_proto::pb::v1::{Expectations, ListActionsRequest, OpenProposalRequest};
+
+use super::{Env, decision, proposal};
+use crate::Done;
+use crate::args::{Confirmation, Expect, Mutation, Wait};
+use crate::confirm::{Danger, Question};
+use crate::exit::Exit;
+use crate::failure::{Failure, LocalReason};
+use crate::signing::sentence;
+use crate::view::next_votes;
+
+/// Verbs of `action`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Show the remediation that holds each cluster's slot
+    #[command(after_help = "\
+Examples:
+  quorate action current
+  quorate action current --cluster shop -o json")]
+    Current(CurrentArgs),
+    /// Propose to give up a decision whose executor is lost; two operators must approve
+    #[command(after_help = "\
+Examples:
+  quorate action abandon 1 --stopped 'power-off:rack7' --reason 'n4 burnt down' --confirm=shop
+  quorate action abandon shop/1 --stopped 'disk-removed' --reason 'agent lost' --dry-run
+
+The operators vouch with their keys that the executor acts no longer: `--stopped` says how that is
+known.")]
+    Abandon(AbandonArgs),
+}
+
+/// Arguments of `action current`.
+#[derive(Debug, Args)]
+pub(crate) struct CurrentArgs {
+    /// Only of this cluster
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<ClusterId>,
+}
+
+/// Arguments of `action abandon`.
+#[derive(Debug, Args)]
+pub(crate) struct AbandonArgs {
+    /// NUMBER, CLUSTER/NUMBER, or the fencing token INCARNATION.NUMBER
+    decision: String,
+    /// Its cluster; may be left out where there is one
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<ClusterId>,
+    /// How the executor was stopped, in one word
+    #[arg(long, value_name = "WORD")]
+    stopped: String,
+    /// Why, in one sentence
+    #[arg(long, value_name = "SENTENCE")]
+    reason: String,
+    #[command(flatten)]
+    mutation: Mutation,
+    #[command(flatten)]
+    expect: Expect,
+    #[command(flatten)]
+    confirmation: Confirmation,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+/// Runs the verb.
+pub(crate) async fn run(verb: Verb, env: &Env) -> Done {
+    match verb {
+        Verb::Current(args) => {
+            let session = env.session()?;
+            let response = session
+                .client
+                .list_actions(ListActionsRequest {
+                    cluster: args.cluster.map(|name| name.to_string()).unwrap_or_default(),
+                    consistency: session.consistency,
+                })
+                .await?;
+            env.printer.print(&response)?;
+            Ok(Exit::Ok)
+        }
+        Verb::Abandon(args) => abandon(args, env).await,
+    }
+}
+
+async fn abandon(args: AbandonArgs, env: &Env) -> Done {
+    let session = env.session()?;
+    let charter = session.charter().await?;
+    let of = decision::named(&session, &args.decision, args.cluster.as_ref()).await?;
+    let proposer = session.identity.as_ref().map(quorate_proto::identity::Identity::key_name);
+    let proposer = proposer
+        .ok_or_else(|| Failure::local(LocalReason::ConfigInvalid, "proposing needs an identity"))?;
+    let word = |flag: &str, text: &str| {
+        text.parse().map_err(|error| Failure::usage(format!("{flag} {text}: {error}")))
+    };
+    let stopped = "stopped".parse().map_err(|_| Failure::usage("the parameter's key"))?;
+    let cluster =
+        ClusterId::new(of.cluster.as_str()).map_err(|error| Failure::usage(error.to_string()))?;
+    let draft = proposal::Draft {
+        kind: Kind::Abandon,
+        target: word("decision", &format!("decision:{}", of.number))?,
+        cluster: cluster.clone(),
+        reason: sentence("--reason", &args.reason)?,
+        incident: None,
+        params: vec![Param::new(stopped, word("--stopped", &args.stopped)?)],
+        executors: Vec::new(),
+        evidence: Vec::new(),
+        expires: Duration::from_secs(3_600),
+    };
+    let statement = proposal::open_draft(draft, &charter, proposer)?;
+    if !args.mutation.dry_run {
+        let question = Question {
+            danger: Danger::Irreversible,
+            cluster: cluster.to_string(),
+            act: format!("abandon decision {}/{}", of.cluster, of.number),
+            impact: vec![
+                format!("frees       the slot of {}: another action may start", of.cluster),
+                format!("stopped     {} (you vouch for it)", args.stopped),
+            ],
+            answering: None,
+        };
+        question.settle(&args.confirmation, args.expect.expect_answering, &env.printer)?;
+    }
+    let response = session
+        .client
+        .open_proposal(OpenProposalRequest {
+            text: statement.text().into_bytes(),
+            validate_only: args.mutation.dry_run,
+            request_id: args.mutation.request_id(),
+            expect: Some(Expectations {
+                epoch: args.expect.expect_epoch,
+                leader_id: args.expect.expect_leader,
+                token: args.expect.expect_token.clone(),
+                answering: args.expect.expect_answering,
+                cluster: args.confirmation.confirm.clone().flatten(),
+            }),
+        })
+        .await?;
+    env.printer.print(&response)?;
+    let Some(opened) = response.proposal.filter(|_| !args.mutation.dry_run) else {
+        return Ok(Exit::Ok);
+    };
+    for line in next_votes(&opened, &session.context.contexts) {
+        env.printer.say(line);
+    }
+    match args.wait.span() {
+        Some(limit) => proposal::wait_for(&session, &opened.id, limit, env).await,
+        None => Ok(Exit::Ok),
+    }
+}

@@ -1,0 +1,42 @@
+//! Agents.
+
+use quorate_proto::pb::v1::{ListAgentsResponse, MemberState};
+
+use super::{at, last, read_line, short, word};
+use crate::output::{Paper, View, items};
+
+impl View for ListAgentsResponse {
+    fn draw(&self, paper: &mut Paper) {
+        read_line(paper, self.read.as_ref());
+        let rows = self
+            .agents
+            .iter()
+            .map(|agent| {
+                let journal = if agent.instance.is_empty() {
+                    "none yet".to_owned()
+                } else {
+                    format!("{}+{}", short(&agent.instance), agent.sequence)
+                };
+                let votes = if agent.observer { "observer" } else { "mute" };
+                vec![
+                    last(&agent.name).to_owned(),
+                    format!("{}/{}", agent.cluster, agent.member),
+                    agent.domain.clone(),
+                    votes.to_owned(),
+                    word!(MemberState, agent.member_state, "MEMBER_STATE_"),
+                    journal,
+                    agent.tombstoned_by.clone(),
+                    at(paper, agent.last_seen.as_ref()),
+                ]
+            })
+            .collect();
+        paper.table(
+            &["agent", "member", "domain", "votes", "says", "journal", "tombstone", "heard"],
+            rows,
+        );
+    }
+
+    fn items(&self) -> Option<Vec<serde_json::Value>> {
+        items(&self.agents)
+    }
+}

@@ -1,0 +1,139 @@
+//! Outages we made ourselves: targets that decisions banned, isolated or removed.
+//!
+//! The floor and the ban cap count them although nobody reports them: what we took away is away
+//! until we brought it back, or its TTL ran out, whatever a health page says.
+
+use std::collections::BTreeMap;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use quorate_attest::id::{ClusterId, Word};
+use quorate_attest::log_time::{LogTime, Span};
+use quorate_attest::number::DecisionNumber;
+use quorate_attest::proposal::Proposal;
+use quorate_attest::remediation::Kind;
+
+/// What a kind does to its target's place in the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It is out until it is brought back, or for its TTL.
+    TakenOut,
+    /// It is back.
+    BroughtBack,
+    /// It is away while the action runs.
+    Disturbed,
+    /// It stays where it is.
+    Untouched,
+}
+
+/// The table: kind → what becomes of the target.
+pub(crate) const fn place(kind: Kind) -> Place {
+    match kind {
+        Kind::IsolateMember | Kind::RemoveMember | Kind::BanPeer => Place::TakenOut,
+        Kind::UnisolateMember | Kind::AddMember | Kind::UnbanPeer | Kind::Readmit => {
+            Place::BroughtBack
+        }
+        Kind::Restart
+        | Kind::RestartDependency
+        | Kind::ResetPeers
+        | Kind::CleanDisk
+        | Kind::SetLimits
+        | Kind::RepairNetwork
+        | Kind::RecoverVault
+        | Kind::RepairData
+        | Kind::Quiesce
+        | Kind::RestoreBackup
+        | Kind::WipeMember
+        | Kind::Resync
+        | Kind::RollbackToHeight => Place::Disturbed,
+        Kind::Replay
+        | Kind::Drill
+        | Kind::AdvanceEpoch
+        | Kind::Redistribute
+        | Kind::TransferLeader
+        | Kind::Throttle
+        | Kind::ForceViewChange
+        | Kind::Failover
+        | Kind::Halt
+        | Kind::Resume
+        | Kind::DeclareDead
+        | Kind::RevokeKey
+        | Kind::ActivateRegion
+        | Kind::PromoteReplay
+        | Kind::Abandon => Place::Untouched,
+    }
+}
+
+/// One target that is out.
+#[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Outage {
+    /// The kind that took it out.
+    pub kind: Kind,
+    /// The decision that did.
+    pub number: DecisionNumber,
+    /// When its TTL brings it back.
+    pub until: Option<LogTime>,
+}
+
+/// All targets that are out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Outages {
+    of: BTreeMap<(ClusterId, Word), Outage>,
+}
+
+impl Outages {
+    /// A decision was made. What it takes out counts at once; what it brings back, when it is done.
+    pub(crate) fn decide(&mut self, proposal: &Proposal, number: DecisionNumber, from: LogTime) {
+        if place(proposal.kind) == Place::TakenOut {
+            let until = ttl(proposal).map(|ttl| from.saturating_add(ttl));
+            let outage = Outage { kind: proposal.kind, number, until };
+            self.of.insert((proposal.cluster.clone(), proposal.target.clone()), outage);
+        }
+    }
+
+    /// A decision was carried out with its effect verified.
+    pub(crate) fn succeed(&mut self, proposal: &Proposal) {
+        if place(proposal.kind) == Place::BroughtBack {
+            self.of.remove(&(proposal.cluster.clone(), proposal.target.clone()));
+        }
+    }
+
+    /// A decision was never certified: it took nothing out.
+    pub(crate) fn undo(&mut self, proposal: &Proposal, number: DecisionNumber) {
+        let key = (proposal.cluster.clone(), proposal.target.clone());
+        if self.of.get(&key).is_some_and(|outage| outage.number == number) {
+            self.of.remove(&key);
+        }
+    }
+
+    /// The targets of `cluster` that are out at `now`.
+    pub fn of<'a>(
+        &'a self,
+        cluster: &'a ClusterId,
+        now: LogTime,
+    ) -> impl Iterator<Item = (&'a Word, &'a Outage)> {
+        self.of
+            .iter()
+            .filter(move |((of, _), outage)| {
+                of == cluster && outage.until.is_none_or(|until| until > now)
+            })
+            .map(|((_, target), outage)| (target, outage))
+    }
+
+    /// Only those of `cluster`.
+    pub(crate) fn only(&self, cluster: &ClusterId) -> Self {
+        let mut only = self.clone();
+        only.of.retain(|(of, _), _| of == cluster);
+        only
+    }
+
+    /// Drops what time has brought back, while a leaf is recorded.
+    pub(crate) fn forget(&mut self, now: LogTime) {
+        self.of.retain(|_, outage| outage.until.is_none_or(|until| until > now));
+    }
+}
+
+/// `param ttl-ms <ms>`
+fn ttl(proposal: &Proposal) -> Option<Span> {
+    let word = &proposal.single("ttl-ms")?.value;
+    word.as_str().parse().ok()
+}

@@ -1,0 +1,155 @@
+//! Vetoes and observations this coordinator holds itself: what a leader cannot withhold.
+//!
+//! Operators and agents send them to every coordinator. They were verified at the door; here they
+//! are kept, bounded, for the check before a cosignature.
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use quorate_attest::{
+    agent_statement::Observe,
+    charter::Charter,
+    history::excludes,
+    id::{KeyName, ProposalId},
+    proposal::Proposal,
+    signed::Signed,
+    vote::Veto,
+};
+
+/// Vetoes kept of one operator; its oldest go first. It may come before the proposal, which a
+/// leader could hold back until it is decided, so the number is all that bounds them.
+const OF_OPERATOR_MAX: usize = 256;
+/// Vetoes kept of one agent: those of its own proposals, of which 8 may be open.
+const OF_AGENT_MAX: usize = 16;
+
+/// What is held.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// One line of one signer each, with the order in which they came.
+    vetoes: BTreeMap<(ProposalId, KeyName), (u64, Signed<Veto>)>,
+    came: u64,
+    observations: BTreeMap<KeyName, Signed<Observe>>,
+}
+
+impl Held {
+    /// Keeps the verified lines of a veto, each for itself: one that does not count must not stand
+    /// before one that does. Answers whether anything is new.
+    pub fn veto(&mut self, veto: &Signed<Veto>, charter: &Charter) -> bool {
+        let mut is_new = false;
+        for line in &veto.lines {
+            let Ok(signer) = line.name.parse::<KeyName>() else { continue };
+            let max = if charter.operator(&signer).is_some() {
+                OF_OPERATOR_MAX
+            } else if charter.agent(&signer).is_some() {
+                OF_AGENT_MAX
+            } else {
+                continue;
+            };
+            let key = (veto.statement.proposal, signer.clone());
+            let Entry::Vacant(place) = self.vetoes.entry(key) else { continue };
+            self.came += 1;
+            place.insert((self.came, Signed::new(veto.statement.clone(), vec![line.clone()])));
+            self.crowd_out(&signer, max);
+            is_new = true;
+        }
+        is_new
+    }
+
+    fn crowd_out(&mut self, signer: &KeyName, max: usize) {
+        let of_signer = || self.vetoes.iter().filter(|((_, name), _)| name == signer);
+        if of_signer().count() > max
+            && let Some(oldest) = of_signer().min_by_key(|(_, (came, _))| *came)
+        {
+            let oldest = oldest.0.clone();
+            self.vetoes.remove(&oldest);
+        }
+    }
+
+    /// Forgets vetoes of proposals for which `is_over` holds: nothing can be refused for them.
+    pub fn forget(&mut self, is_over: impl Fn(&ProposalId) -> bool) {
+        self.vetoes.retain(|(proposal, _), _| !is_over(proposal));
+    }
+
+    /// Keeps an agent's newest observation; answers whether it is newer than what was held.
+    pub fn observe(&mut self, observe: Signed<Observe>) -> bool {
+        let agent = observe.statement.agent.clone();
+        let newer = self
+            .observations
+            .get(&agent)
+            .is_none_or(|held| held.statement.sequence < observe.statement.sequence);
+        if newer {
+            self.observations.insert(agent, observe);
+        }
+        newer
+    }
+
+    /// Whether a held veto ends this proposal: an operator's who is not excluded, or its proposer's
+    /// own, who withdraws.
+    pub fn vetoes_against(&self, charter: &Charter, proposal: &Proposal) -> bool {
+        let id = proposal.id();
+        self.vetoes.keys().filter(|(vetoed, _)| *vetoed == id).any(|(_, signer)| {
+            !excludes(charter, proposal, signer)
+                && (*signer == proposal.proposer || charter.operator(signer).is_some())
+        })
+    }
+
+    /// Every veto held, the newest first.
+    pub fn vetoes(&self) -> impl Iterator<Item = &Signed<Veto>> {
+        let mut vetoes: Vec<_> = self.vetoes.values().collect();
+        vetoes.sort_unstable_by_key(|(came, _)| std::cmp::Reverse(*came));
+        vetoes.into_iter().map(|(_, veto)| veto)
+    }
+
+    /// The newest observation of every agent.
+    pub fn observations(&self) -> impl Iterator<Item = &Signed<Observe>> {
+        self.observations.values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::fixture::{agent, charter, operator, proposal, veto},
+        *,
+    };
+
+    #[test]
+    fn a_veto_that_does_not_count_hides_none_that_does() {
+        let (charter, proposal) = (charter(), proposal(&operator("ana"), 1));
+        let mut held = Held::default();
+        assert!(held.veto(&veto(&proposal, &[&agent("n1")]), &charter));
+        assert!(
+            !held.vetoes_against(&charter, &proposal),
+            "an agent's, of somebody else's proposal"
+        );
+        assert!(held.veto(&veto(&proposal, &[&operator("bob")]), &charter));
+        assert!(held.vetoes_against(&charter, &proposal));
+        assert!(!held.veto(&veto(&proposal, &[&operator("bob")]), &charter), "known");
+    }
+
+    #[test]
+    fn a_proposer_withdraws_its_own_proposal_and_strangers_say_nothing() {
+        let (charter, own) = (charter(), proposal(&agent("n1"), 1));
+        let mut held = Held::default();
+        assert!(!held.veto(&veto(&own, &[&operator("zoe")]), &charter), "of nobody");
+        assert!(held.veto(&veto(&own, &[&agent("n1")]), &charter));
+        assert!(held.vetoes_against(&charter, &own));
+        assert!(!held.vetoes_against(&charter, &proposal(&agent("n1"), 2)), "another proposal");
+    }
+
+    #[test]
+    fn memory_is_bounded_per_signer_and_nobody_crowds_out_another() {
+        let charter = charter();
+        let first = proposal(&operator("ana"), 0);
+        let mut held = Held::default();
+        held.veto(&veto(&first, &[&operator("bob")]), &charter);
+        for nonce in 0..100 {
+            held.veto(&veto(&proposal(&operator("ana"), nonce), &[&agent("n2")]), &charter);
+        }
+        assert_eq!(held.vetoes().count(), OF_AGENT_MAX + 1);
+        assert!(held.vetoes_against(&charter, &first), "the operator's is still there");
+        let newest = proposal(&operator("ana"), 99).id();
+        assert_eq!(held.vetoes().next().map(|veto| veto.statement.proposal), Some(newest));
+        held.forget(|proposal| *proposal == first.id());
+        assert!(!held.vetoes_against(&charter, &first), "it is over");
+    }
+}

@@ -1,0 +1,186 @@
+//! Judging new leaves, and refusing what something held here stands against.
+
+use std::time::Duration;
+
+use metrics::counter;
+use quorate_attest::{
+    charter::Charter,
+    log_time::Span,
+    refusal::{Cause, Refusal},
+};
+use quorate_core::Body;
+use quorate_store::{LeavesView, SignRefused};
+use tokio::time::Instant;
+
+use super::{
+    task::{Task, head_policy},
+    verify::{Suspect, VerifyError},
+};
+use crate::handle::Asked;
+
+/// A decision whose time lies further ahead than this is refused; below it is only waited for.
+const CLOCK_REFUSED: Span = Span::from_millis(10_000);
+/// The leader proposes the same refusals again only after this time.
+const PROPOSE_AGAIN: Duration = Duration::from_secs(2);
+
+impl Task {
+    /// Judges the next leaves off the runtime's threads.
+    pub(super) async fn judge(&mut self, view: LeavesView) -> (Option<LeavesView>, bool) {
+        let Some(mut verifier) = self.verifier.take() else { return (Some(view), false) };
+        if verifier.size() == view.size().get() || self.stopped.is_some() {
+            self.verifier = Some(verifier);
+            return (Some(view), false);
+        }
+        let judged = tokio::task::spawn_blocking(move || {
+            let result = verifier.step(&view);
+            (verifier, view, result)
+        });
+        let Ok((mut verifier, view, result)) = judged.await else {
+            self.stop("the second judge panicked".to_owned());
+            return (None, false);
+        };
+        for (index, charter) in verifier.take_charters() {
+            self.charter_in_force(index, charter);
+        }
+        self.refused.sift(verifier.size(), |leaf| verifier.suspect(leaf));
+        self.verifier = Some(verifier);
+        match result {
+            Ok(more) => (Some(view), more),
+            Err(VerifyError::Leaves(error)) => {
+                tracing::debug!(%error, "leaves cannot be read");
+                (None, false)
+            }
+            Err(VerifyError::Lie(lie)) => {
+                counter!("quorate_cosign_refusals_total", "cause" => "votes").increment(1);
+                self.evidence(&format!("leaf-{}", lie.index), &lie.leaf);
+                self.stop(lie.to_string());
+                (Some(view), false)
+            }
+        }
+    }
+
+    fn charter_in_force(&mut self, index: u64, charter: Charter) {
+        match head_policy(&charter) {
+            // Certificates switch to the new k at that leaf.
+            Ok(policy) if index > 0 => self.book.policy_from(index + 1, policy),
+            Ok(_) => {}
+            Err(error) => return self.stop(format!("the charter at leaf {index}: {error}")),
+        }
+        self.charter = charter;
+    }
+
+    /// Refuses every decision that something held here stands against.
+    pub(super) async fn refuse_suspects(&mut self) {
+        let from = self.signed.max(self.book.certified_size());
+        let Some(verifier) = &self.verifier else { return };
+        let suspects: Vec<Suspect> = verifier
+            .suspects_from(from)
+            .filter(|suspect| suspect.voided.is_none() && suspect.abandoned.is_none())
+            .filter(|suspect| !self.has_refused(suspect.index))
+            .cloned()
+            .collect();
+        for suspect in suspects {
+            if let Some(cause) = self.cause_against(&suspect).await {
+                self.refuse(&suspect, cause).await;
+            }
+        }
+    }
+
+    pub(super) fn has_refused(&self, leaf: u64) -> bool {
+        self.refused.has_own(leaf)
+    }
+
+    async fn cause_against(&self, suspect: &Suspect) -> Option<Cause> {
+        let decision = &suspect.decision;
+        let ahead = decision.time.since(self.handle.clock().now());
+        if ahead > CLOCK_REFUSED {
+            return Some(Cause::Clock);
+        }
+        // What goes on was decided before: a veto comes too late for it, and would only stand
+        // before the rollback that a harmful effect needs.
+        if decision.continues.is_none()
+            && self.held.vetoes_against(&self.charter, &decision.proposal)
+        {
+            return Some(Cause::Vetoed);
+        }
+        let observations: Vec<_> = self
+            .held
+            .observations()
+            .map(|observe| &observe.statement)
+            .filter(|observe| observe.cluster == decision.cluster)
+            .cloned()
+            .collect();
+        let now = self.handle.clock().now();
+        let (cluster, number) = (decision.cluster.clone(), decision.number);
+        let contradicted = self.handle.machine(move |machine| {
+            machine.contradiction(now, &cluster, number, &observations).is_some()
+        });
+        contradicted.await.unwrap_or(false).then_some(Cause::Contradicted)
+    }
+
+    async fn refuse(&mut self, suspect: &Suspect, cause: Cause) {
+        let Some(leaf) = suspect.leaf() else { return };
+        let refusal = Refusal {
+            origin: self.charter.origin.clone(),
+            epoch: self.charter.epoch,
+            cluster: suspect.decision.cluster.clone(),
+            number: suspect.decision.number,
+            leaf,
+            cause,
+        };
+        match self.sign_once.refuse(refusal, self.handle.clock().cosign_time()).await {
+            Ok(signed) => {
+                let cause = signed.statement.cause.to_string();
+                counter!("quorate_cosign_refusals_total", "cause" => cause).increment(1);
+                tracing::warn!(
+                    cluster = %suspect.decision.cluster,
+                    decision = %suspect.decision.token(),
+                    cause = %signed.statement.cause,
+                    "this coordinator does not cosign a decision"
+                );
+                self.open_refusals.insert(leaf);
+                self.refused.keep_own(signed);
+                self.send_out();
+            }
+            Err(SignRefused::AlreadyCosigned { .. }) => {}
+            Err(error) => tracing::warn!(%error, "a refusal could not be signed"),
+        }
+    }
+
+    /// The leader proposes refusals once enough coordinators have signed one for a leaf.
+    pub(super) fn propose_refusals(&mut self) {
+        if !self.handle.leads() {
+            return;
+        }
+        let need = self.refusals_needed();
+        let judged = self.judged();
+        let Some(verifier) = &self.verifier else { return };
+        for suspect in verifier.suspects_from(0).filter(|suspect| suspect.is_bare_in(judged)) {
+            let (leaf, refusals) = (suspect.index, self.refused.of(suspect));
+            let recent = self.proposed.get(&leaf).is_some_and(|(count, at)| {
+                *count == refusals.len() && at.elapsed() < PROPOSE_AGAIN
+            });
+            if refusals.len() < need || recent {
+                continue;
+            }
+            self.proposed.insert(leaf, (refusals.len(), Instant::now()));
+            let handle = self.handle.clone();
+            let asked = Asked::internally(Body::Refuse(refusals));
+            tokio::spawn(async move {
+                match handle.propose(asked).await.map(|written| written.outcome) {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(rejection)) => tracing::warn!(%rejection, "refusals were rejected"),
+                    Err(error) => tracing::warn!(%error, "refusals could not be proposed"),
+                }
+            });
+        }
+        self.proposed.retain(|leaf, _| verifier.suspect(*leaf).is_some());
+    }
+
+    /// n - k + 1 + f: then even f coordinators that refuse *and* cosign leave no certificate.
+    pub(super) fn refusals_needed(&self) -> usize {
+        let k = usize::try_from(self.charter.threshold).unwrap_or(usize::MAX);
+        let f = usize::try_from(self.charter.faults).unwrap_or(usize::MAX);
+        self.charter.coordinator.len().saturating_sub(k).saturating_add(1).saturating_add(f)
+    }
+}

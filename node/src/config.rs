@@ -1,0 +1,345 @@
+//! The configuration of one agent: a TOML file, overridden by `QUORATE__…` variables.
+//!
+//! Unknown keys are refused by name, relative paths are relative to the file, and every address is
+//! parsed here, once.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use quorate_attest::id::{ClusterId, KeyName, MemberId};
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::adapters::{ExecConfig, HttpBanConfig, ProcessConfig};
+use crate::probe::{Probe, ProbeAddressInvalid};
+
+/// Why a configuration is refused.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file is missing, unreadable, not TOML, or has an unknown key or a value of another type.
+    #[error("configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What `config` says: key, value and origin.
+        source: Box<config::ConfigError>,
+    },
+    /// A name is none.
+    #[error("configuration key {key} = {value:?}: {why}")]
+    Name {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// Why not.
+        why: String,
+    },
+    /// A probe cannot be read.
+    #[error("configuration key {key}: {source}")]
+    Probe {
+        /// The key.
+        key: String,
+        /// Why not.
+        source: ProbeAddressInvalid,
+    },
+    /// No coordinator to talk to.
+    #[error("configuration key endpoints is empty; it lists every coordinator")]
+    NoEndpoints,
+    /// A number lies outside its range.
+    #[error("configuration key {key} = {value} must lie between {min} and {max}")]
+    OutOfRange {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: u64,
+        /// The least value allowed.
+        min: u64,
+        /// The greatest value allowed.
+        max: u64,
+    },
+    /// Two times contradict each other.
+    #[error(
+        "probe.freshness_ms = {freshness_ms} must be at least probe.failures × probe.interval_ms = \
+         {run_ms}, or no run of failures is ever fresh"
+    )]
+    Freshness {
+        /// The freshness window.
+        freshness_ms: u64,
+        /// The length of a run of failures.
+        run_ms: u64,
+    },
+}
+
+/// One coordinator.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointConfig {
+    /// Its Raft node id.
+    pub id: u64,
+    /// `host:port`.
+    pub address: String,
+}
+
+/// The files of this agent's TLS certificate, its key and the network's authority.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFiles {
+    /// PEM chain whose leaf names `spiffe://<network>/quorate/agent/<id>`.
+    pub certificate: PathBuf,
+    /// PKCS#8 PEM of its key.
+    pub key: PathBuf,
+    /// PEM of the authority.
+    pub ca: PathBuf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ProbeTable {
+    address: Option<String>,
+    interval_ms: u64,
+    timeout_ms: u64,
+    failures: u32,
+    freshness_ms: u64,
+}
+
+impl Default for ProbeTable {
+    fn default() -> Self {
+        Self {
+            address: None,
+            interval_ms: 1_000,
+            timeout_ms: 5_000,
+            failures: 3,
+            freshness_ms: 15_000,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ActionTable {
+    execute_ms: u64,
+    verify_ms: u64,
+}
+
+impl Default for ActionTable {
+    fn default() -> Self {
+        Self { execute_ms: 60_000, verify_ms: 120_000 }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PeerTable {
+    member: String,
+    probe: String,
+}
+
+/// Whether this agent opens proposals by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Automation {
+    /// It opens a `restart` from a suspicion that other agents share.
+    #[default]
+    Restart,
+    /// It only votes and executes.
+    Off,
+}
+
+/// The file as it is written; [`Config`] is what is left after checking it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    cluster: String,
+    member: String,
+    data_dir: PathBuf,
+    charter: PathBuf,
+    vote_key: PathBuf,
+    endpoints: Vec<EndpointConfig>,
+    tls: TlsFiles,
+    #[serde(default)]
+    automation: Automation,
+    #[serde(default)]
+    probe: ProbeTable,
+    #[serde(default)]
+    action: ActionTable,
+    member_process: Option<ProcessConfig>,
+    exec: Option<ExecConfig>,
+    ban_endpoint: Option<HttpBanConfig>,
+    #[serde(default)]
+    peer: Vec<PeerTable>,
+}
+
+/// How members are probed and when silence becomes a suspicion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeConfig {
+    /// Between two probes of one member.
+    pub interval: Duration,
+    /// How long one probe may take.
+    pub timeout: Duration,
+    /// Failures in a row that make a suspicion.
+    pub failures: u32,
+    /// How old an observation may be and still count.
+    pub freshness: Duration,
+    /// This agent's own member, if it is probed.
+    pub own: Option<Probe>,
+    /// The other members.
+    pub peers: Vec<(MemberId, Probe)>,
+}
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Key name of this agent.
+    pub name: KeyName,
+    /// The guarded cluster.
+    pub cluster: ClusterId,
+    /// The member it runs beside.
+    pub member: MemberId,
+    /// The directory with the journal. Enrolment creates it, a start never does.
+    pub data_dir: PathBuf,
+    /// The pinned charter, a signed note.
+    pub charter: PathBuf,
+    /// PKCS#8 PEM of the key that votes, claims and reports; its guard lies beside it.
+    pub vote_key: PathBuf,
+    /// Every coordinator.
+    pub endpoints: Vec<EndpointConfig>,
+    /// This agent's TLS files.
+    pub tls: TlsFiles,
+    /// Whether it opens proposals.
+    pub automation: Automation,
+    /// Probing.
+    pub probe: ProbeConfig,
+    /// How long an effect may take.
+    pub execute: Duration,
+    /// How long verifying may take, the stability window included.
+    pub verify: Duration,
+    /// The process `restart` acts on.
+    pub member_process: Option<ProcessConfig>,
+    /// The program other kinds are carried out by.
+    pub exec: Option<ExecConfig>,
+    /// The member's own ban list.
+    pub ban_endpoint: Option<HttpBanConfig>,
+}
+
+impl Config {
+    /// Reads and checks `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names the key and the value.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let read = |source| ConfigError::Read { path: path.to_owned(), source: Box::new(source) };
+        let overrides = config::Environment::with_prefix("QUORATE")
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(true);
+        let file: File = config::Config::builder()
+            .add_source(config::File::new(&path.to_string_lossy(), config::FileFormat::Toml))
+            .add_source(overrides)
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .map_err(read)?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        Self::check(file, base)
+    }
+
+    /// The journal's file.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        journal_path(&self.data_dir)
+    }
+
+    fn check(file: File, base: &Path) -> Result<Self, ConfigError> {
+        if file.endpoints.is_empty() {
+            return Err(ConfigError::NoEndpoints);
+        }
+        let probe = probes(&file)?;
+        let process = |process: ProcessConfig| ProcessConfig {
+            pid_file: base.join(process.pid_file),
+            directory: process.directory.map(|directory| base.join(directory)),
+            log_file: process.log_file.map(|log| base.join(log)),
+            ..process
+        };
+        Ok(Self {
+            name: named("name", &file.name)?,
+            cluster: named("cluster", &file.cluster)?,
+            member: named("member", &file.member)?,
+            data_dir: base.join(file.data_dir),
+            charter: base.join(file.charter),
+            vote_key: base.join(file.vote_key),
+            endpoints: file.endpoints,
+            tls: TlsFiles {
+                certificate: base.join(file.tls.certificate),
+                key: base.join(file.tls.key),
+                ca: base.join(file.tls.ca),
+            },
+            automation: file.automation,
+            probe,
+            execute: span("action.execute_ms", file.action.execute_ms, 100, 3_600_000)?,
+            verify: span("action.verify_ms", file.action.verify_ms, 100, 3_600_000)?,
+            member_process: file.member_process.map(process),
+            exec: file.exec.map(|exec| ExecConfig {
+                directory: exec.directory.map(|directory| base.join(directory)),
+                ..exec
+            }),
+            ban_endpoint: file.ban_endpoint,
+        })
+    }
+}
+
+/// Where the journal lies in a data directory.
+#[must_use]
+pub fn journal_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("journal.redb")
+}
+
+fn probes(file: &File) -> Result<ProbeConfig, ConfigError> {
+    let table = &file.probe;
+    let interval = span("probe.interval_ms", table.interval_ms, 50, 60_000)?;
+    let timeout = span("probe.timeout_ms", table.timeout_ms, 50, 60_000)?;
+    let freshness = span("probe.freshness_ms", table.freshness_ms, 500, 600_000)?;
+    let run_ms = u64::from(table.failures).saturating_mul(table.interval_ms);
+    if table.failures == 0 || table.failures > 100 {
+        let value = table.failures.into();
+        return Err(ConfigError::OutOfRange { key: "probe.failures", value, min: 1, max: 100 });
+    }
+    if table.freshness_ms < run_ms {
+        return Err(ConfigError::Freshness { freshness_ms: table.freshness_ms, run_ms });
+    }
+    let parse = |key: String, address: &str| {
+        address.parse::<Probe>().map_err(|source| ConfigError::Probe { key, source })
+    };
+    let own = table
+        .address
+        .as_deref()
+        .map(|address| parse("probe.address".into(), address))
+        .transpose()?;
+    let peers = file
+        .peer
+        .iter()
+        .map(|peer| {
+            let key = format!("peer.probe of {}", peer.member);
+            Ok((named("peer.member", &peer.member)?, parse(key, &peer.probe)?))
+        })
+        .collect::<Result<_, ConfigError>>()?;
+    Ok(ProbeConfig { interval, timeout, failures: table.failures, freshness, own, peers })
+}
+
+fn named<T: std::str::FromStr<Err: std::fmt::Display>>(
+    key: &'static str,
+    value: &str,
+) -> Result<T, ConfigError> {
+    value.parse().map_err(|why: T::Err| ConfigError::Name {
+        key,
+        value: value.to_owned(),
+        why: why.to_string(),
+    })
+}
+
+fn span(key: &'static str, value: u64, min: u64, max: u64) -> Result<Duration, ConfigError> {
+    if (min..=max).contains(&value) {
+        Ok(Duration::from_millis(value))
+    } else {
+        Err(ConfigError::OutOfRange { key, value, min, max })
+    }
+}

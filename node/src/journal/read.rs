@@ -1,0 +1,72 @@
+//! What the journal answers. Never ahead of what is durable.
+
+use quorate_attest::id::{ClusterId, Digest, JournalInstance, ProposalId};
+use quorate_attest::number::{FencingToken, Sequence};
+
+use super::table::entry_key;
+use super::{ArmedUndo, Entry, Journal, Pinned, Tombstone, Used};
+
+impl Journal {
+    /// Which life of this journal it is.
+    #[must_use]
+    pub fn instance(&self) -> JournalInstance {
+        self.state.instance
+    }
+
+    /// The number of the newest change.
+    #[must_use]
+    pub fn sequence(&self) -> Sequence {
+        self.state.sequence
+    }
+
+    /// The highest token ever accepted for `cluster`.
+    #[must_use]
+    pub fn highest(&self, cluster: &ClusterId) -> Option<FencingToken> {
+        self.state.fence.get(cluster).copied()
+    }
+
+    /// The entry of one decision.
+    #[must_use]
+    pub fn entry(&self, cluster: &ClusterId, token: FencingToken) -> Option<&Entry> {
+        self.state.entries.get(&entry_key(cluster, token))
+    }
+
+    /// All entries, by cluster and rising token.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.state.entries.values()
+    }
+
+    /// Under which token a proposal was used, if it was.
+    #[must_use]
+    pub fn used(&self, proposal: &ProposalId) -> Option<&Used> {
+        self.state.used.get(proposal)
+    }
+
+    /// What must not start, and by which decision.
+    pub fn tombstones(&self) -> impl Iterator<Item = &Tombstone> {
+        self.state.tombstones.iter()
+    }
+
+    /// The undos that wait for their time.
+    pub fn undos(&self) -> impl Iterator<Item = &ArmedUndo> {
+        self.state.undos.values()
+    }
+
+    /// The trust that was pinned last.
+    #[must_use]
+    pub fn pinned(&self) -> Option<&Pinned> {
+        self.state.pinned.as_ref()
+    }
+
+    /// Two heads that contradict each other, exact bytes, if this agent ever saw such.
+    #[must_use]
+    pub fn alarm(&self) -> Option<&[Vec<u8>; 2]> {
+        self.state.alarm.as_ref()
+    }
+
+    /// The member that an evidence leaf this agent verified speaks against.
+    #[must_use]
+    pub fn evidence(&self, leaf: &Digest) -> Option<&str> {
+        self.state.evidence.get(leaf).map(String::as_str)
+    }
+}

@@ -1,0 +1,183 @@
+//! Probes: how a member is asked whether it works. Each has a deadline; a hang is *unreachable*.
+//!
+//! The address says how: `tcp://host:port` (a connection is accepted), `http://host:port/path` (the
+//! answer is 2xx), `process:///path/to/pid-file` (the process of the file runs).
+
+mod http;
+mod tcp;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use thiserror::Error;
+
+pub(crate) use self::http::{HttpAddress, request};
+
+/// What a probe found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reading {
+    /// It works.
+    Up,
+    /// The machine answers, the member does not work: refused, an error, no process.
+    Down,
+    /// No answer in time. It may work for others (*partition is not death*).
+    Unreachable,
+}
+
+impl Reading {
+    /// The word of the signed fact `member <id> <word>`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// How one member is probed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// A connection is accepted.
+    Tcp(String),
+    /// The answer is 2xx.
+    Http(HttpAddress),
+    /// The process of a pid file runs.
+    Process(PathBuf),
+}
+
+/// The probe of the configuration cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("probe {address:?} is none of tcp://host:port, http://host:port/path, process:///path")]
+pub struct ProbeAddressInvalid {
+    /// The address as it was given.
+    pub address: String,
+}
+
+impl FromStr for Probe {
+    type Err = ProbeAddressInvalid;
+
+    fn from_str(address: &str) -> Result<Self, ProbeAddressInvalid> {
+        let invalid = || ProbeAddressInvalid { address: address.to_owned() };
+        let (scheme, rest) = address.split_once("://").ok_or_else(invalid)?;
+        match scheme {
+            "tcp"
+                if rest.rsplit_once(':').is_some_and(|(host, port)| {
+                    !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+                }) =>
+            {
+                Ok(Self::Tcp(rest.to_owned()))
+            }
+            "http" => HttpAddress::parse(rest).map(Self::Http).ok_or_else(invalid),
+            "process" if rest.starts_with('/') => Ok(Self::Process(PathBuf::from(rest))),
+            _ => Err(invalid()),
+        }
+    }
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(out, "tcp://{address}"),
+            Self::Http(address) => write!(out, "http://{address}"),
+            Self::Process(path) => write!(out, "process://{}", path.display()),
+        }
+    }
+}
+
+impl Probe {
+    /// Asks once. Never takes longer than `deadline`.
+    pub async fn read(&self, deadline: Duration) -> Reading {
+        let asked = async {
+            match self {
+                Self::Tcp(address) => tcp::read(address).await,
+                Self::Http(address) => http::read(address).await,
+                Self::Process(path) => crate::adapters::process_of(path),
+            }
+        };
+        tokio::time::timeout(deadline, asked).await.unwrap_or(Reading::Unreachable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(300);
+
+    async fn listener() -> (TcpListener, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let address = listener.local_addr().expect("address").to_string();
+        (listener, address)
+    }
+
+    #[test]
+    fn addresses_read_back_and_wrong_ones_are_refused() {
+        for good in ["tcp://127.0.0.1:80", "http://[::1]:80/health?x=1", "process:///run/n1.pid"] {
+            assert_eq!(good.parse::<Probe>().map(|probe| probe.to_string()), Ok(good.to_owned()));
+        }
+        for bad in
+            ["", "tcp://:80", "tcp://host", "tcp://host:0", "process://relative", "udp://a:1"]
+        {
+            assert!(bad.parse::<Probe>().is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_down_and_an_open_one_is_up() {
+        let (listener, address) = listener().await;
+        let probe: Probe = format!("tcp://{address}").parse().expect("probe");
+        assert_eq!(probe.read(SOON).await, Reading::Up);
+        drop(listener);
+        assert_eq!(probe.read(SOON).await, Reading::Down);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_accepts_and_says_nothing_is_unreachable() {
+        let (listener, address) = listener().await;
+        let probe: Probe = format!("http://{address}/health").parse().expect("probe");
+        assert_eq!(probe.read(SOON).await, Reading::Unreachable);
+        drop(listener);
+        assert_eq!(probe.read(SOON).await, Reading::Down);
+    }
+
+    #[tokio::test]
+    async fn only_a_2xx_answer_is_up() {
+        for (status, wanted) in [
+            ("200 OK", Reading::Up),
+            ("503 Service Unavailable", Reading::Down),
+            ("x", Reading::Down),
+        ] {
+            let (listener, address) = listener().await;
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+            let server = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.expect("accept");
+                let mut request = [0; 1024];
+                let read = stream.read(&mut request).await.expect("read");
+                assert!(request[..read].starts_with(b"GET /health HTTP/1.1\r\n"));
+                stream.write_all(answer.as_bytes()).await.expect("write");
+            });
+            let probe: Probe = format!("http://{address}/health").parse().expect("probe");
+            assert_eq!(probe.read(SOON).await, wanted, "{status}");
+            server.await.expect("server");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_process_is_up_only_while_it_runs() {
+        let directory = tempfile::tempdir().expect("directory");
+        let file = directory.path().join("pid");
+        let probe: Probe = format!("process://{}", file.display()).parse().expect("probe");
+        assert_eq!(probe.read(SOON).await, Reading::Down);
+        std::fs::write(&file, format!("{}\n", std::process::id())).expect("write");
+        assert_eq!(probe.read(SOON).await, Reading::Up);
+        std::fs::write(&file, format!("{} 1\n", std::process::id())).expect("write");
+        assert_eq!(probe.read(SOON).await, Reading::Down, "another start time: another process");
+    }
+}

@@ -1,0 +1,345 @@
+//! Adapters against real child processes: deadlines, exit codes, process groups, stability.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use common::{action, eventually, proposal, token};
+use quorate_attest::agent_statement::{Answer, Effect};
+use quorate_attest::remediation::Kind;
+use quorate_node::adapters::{
+    Adapter, ExecAdapter, ExecConfig, Held, HttpBanAdapter, HttpBanConfig, Order, Prepared,
+    ProcessAdapter, ProcessConfig, kill_orphans,
+};
+use quorate_node::plan::plan_of;
+use quorate_node::probe::Probe;
+use quorate_node::witness::{Measure, Witness};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn order(deadline: Duration) -> Order {
+    Order { proposal: proposal("a"), token: token(1), deadline, stop: CancellationToken::new() }
+}
+
+fn script(directory: &Path, name: &str, body: &str) -> PathBuf {
+    let path = directory.join(name);
+    fs::write(&path, format!("#!/bin/sh\n{body}")).expect("write");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
+    path
+}
+
+fn is_alive(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))
+}
+
+fn process(directory: &Path, command: &[&str]) -> ProcessConfig {
+    ProcessConfig {
+        command: command.iter().map(ToString::to_string).collect(),
+        pid_file: directory.join("pid"),
+        directory: None,
+        log_file: None,
+        environment: std::collections::BTreeMap::new(),
+        stop_grace_ms: 300,
+        stable_ms: 400,
+        start_ms: 1_000,
+    }
+}
+
+async fn prepare(adapter: &dyn Adapter, kind: Kind, target: &str) -> Prepared {
+    let action = action(kind, target);
+    let plan = plan_of(&"process".parse().expect("an adapter"), &action);
+    adapter.prepare(&action, &plan, SOON).await.expect("prepared")
+}
+
+/// Kills what a test has started, also when it fails.
+struct Reaper(ProcessAdapter);
+
+impl Drop for Reaper {
+    fn drop(&mut self) {
+        if let Some(running) = self.0.supervisor().find() {
+            let pid = rustix::process::Pid::from_raw(running.pid).expect("a pid");
+            let _sent = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+fn adapter(directory: &Path, command: &[&str], health: Option<Probe>) -> Reaper {
+    let member = format!("n-{}", directory.file_name().expect("name").to_string_lossy());
+    let config = process(directory, command);
+    Reaper(ProcessAdapter::new("demo", &member, config, health))
+}
+
+fn target(directory: &Path) -> String {
+    format!("member:n-{}", directory.file_name().expect("name").to_string_lossy())
+}
+
+#[tokio::test]
+async fn a_dead_process_is_started_once_and_its_restart_is_effective() {
+    let directory = tempfile::tempdir().expect("directory");
+    let reaper = adapter(directory.path(), &["/bin/sleep", "300"], None);
+    let prepared = prepare(&reaper.0, Kind::Restart, &target(directory.path())).await;
+    assert_eq!(prepared.unmet(), None, "it does not run: a restart is due");
+    let first = reaper.0.execute(&prepared, &order(SOON)).await;
+    assert_eq!(first.answer, Answer::Applied, "{first:?}");
+    let running = reaper.0.supervisor().find().expect("it runs");
+    let verdict = reaper.0.verify(&prepared, SOON).await;
+    assert_eq!(verdict.effect, Effect::Effective, "{verdict:?}");
+    let again = reaper.0.execute(&prepared, &order(SOON)).await;
+    assert_eq!(again.answer, Answer::AlreadyApplied, "proven by probe: {again:?}");
+    assert_eq!(reaper.0.supervisor().find(), Some(running), "not started twice");
+}
+
+#[tokio::test]
+async fn a_process_that_works_is_not_restarted() {
+    let directory = tempfile::tempdir().expect("directory");
+    let reaper = adapter(directory.path(), &["/bin/sleep", "300"], None);
+    let running = reaper.0.supervisor().start().await.expect("started");
+    let prepared = prepare(&reaper.0, Kind::Restart, &target(directory.path())).await;
+    assert_eq!(prepared.unmet().map(|unmet| unmet.held), Some(Held::No));
+    let refused = reaper.0.execute(&prepared, &order(SOON)).await;
+    assert_eq!(refused.answer, Answer::RefusedPrecondition, "{refused:?}");
+    assert_eq!(reaper.0.supervisor().find(), Some(running));
+}
+
+#[tokio::test]
+async fn a_crash_loop_is_ineffective_even_if_it_ran_for_most_of_the_window() {
+    let directory = tempfile::tempdir().expect("directory");
+    let reaper = adapter(directory.path(), &["/bin/sleep", "0.3"], None);
+    let prepared = prepare(&reaper.0, Kind::Restart, &target(directory.path())).await;
+    let executed = reaper.0.execute(&prepared, &order(SOON)).await;
+    assert_eq!(executed.answer, Answer::Applied, "{executed:?}");
+    let verdict = reaper.0.verify(&prepared, SOON).await;
+    assert_eq!(verdict.effect, Effect::Ineffective, "{verdict:?}");
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_exist_failed_and_nothing_runs() {
+    let directory = tempfile::tempdir().expect("directory");
+    let reaper = adapter(directory.path(), &["/nonexistent/program"], None);
+    let prepared = prepare(&reaper.0, Kind::Restart, &target(directory.path())).await;
+    let executed = reaper.0.execute(&prepared, &order(SOON)).await;
+    assert_eq!(executed.answer, Answer::Failed, "{executed:?}");
+    assert_eq!(reaper.0.verify(&prepared, SOON).await.effect, Effect::Ineffective);
+}
+
+#[tokio::test]
+async fn a_hung_process_that_ignores_sigterm_is_killed_with_its_children() {
+    let directory = tempfile::tempdir().expect("directory");
+    let child_file = directory.path().join("child");
+    let body =
+        format!("trap '' TERM\nsleep 300 &\necho $! > {}\nwait\nsleep 300\n", child_file.display());
+    let hung = script(directory.path(), "hung", &body);
+    // It runs and does not answer: its health probe finds nobody.
+    let silent: Probe = "tcp://127.0.0.1:1".parse().expect("a probe");
+    let reaper = adapter(directory.path(), &[&hung.to_string_lossy()], Some(silent));
+    let before = reaper.0.supervisor().start().await.expect("started");
+    eventually("the child runs", || fs::read_to_string(&child_file).is_ok_and(|s| !s.is_empty()))
+        .await;
+    let child: i32 = fs::read_to_string(&child_file).expect("read").trim().parse().expect("pid");
+    let prepared = prepare(&reaper.0, Kind::Restart, &target(directory.path())).await;
+    let executed = reaper.0.execute(&prepared, &order(SOON)).await;
+    assert_eq!(executed.answer, Answer::Applied, "{executed:?}");
+    let after = reaper.0.supervisor().find().expect("another runs");
+    assert_ne!(before, after);
+    assert!(!is_alive(before.pid), "the old one is dead");
+    eventually("its child is dead too", || !is_alive(child)).await;
+}
+
+#[tokio::test]
+async fn a_process_is_found_by_its_marker_when_the_pid_file_was_never_written() {
+    let directory = tempfile::tempdir().expect("directory");
+    let reaper = adapter(directory.path(), &["/bin/sleep", "300"], None);
+    let running = reaper.0.supervisor().start().await.expect("started");
+    fs::remove_file(directory.path().join("pid")).expect("remove");
+    assert_eq!(reaper.0.supervisor().find(), Some(running));
+    fs::write(directory.path().join("pid"), format!("{} 1\n", std::process::id())).expect("write");
+    assert_eq!(reaper.0.supervisor().find(), Some(running), "a used id is somebody else");
+}
+
+fn exec(command: &Path) -> ExecAdapter {
+    let command = vec![command.to_string_lossy().into_owned()];
+    let kinds = vec!["quiesce".into(), "drill".into()];
+    ExecAdapter::new(ExecConfig { command, kinds, directory: None }).expect("an adapter")
+}
+
+fn quiesce() -> Prepared {
+    Prepared {
+        witness: Witness::default().with("lines", Measure::Value("0".into())),
+        ..common::prepared(Kind::Quiesce, "service:a")
+    }
+}
+
+#[tokio::test]
+async fn an_answer_counts_only_with_exit_code_zero() {
+    let directory = tempfile::tempdir().expect("directory");
+    for (body, wanted) in [
+        (r#"cat > /dev/null; echo '{"answer":"applied"}'"#, Answer::Applied),
+        (r#"cat > /dev/null; echo '{"answer":"failed","detail":"no"}'"#, Answer::Failed),
+        (r#"cat > /dev/null; echo '{"answer":"applied"}'; exit 3"#, Answer::Unknown),
+        (r#"cat > /dev/null; echo 'applied'"#, Answer::Unknown),
+        (r#"cat > /dev/null; echo '{"answer":"surely"}'"#, Answer::Unknown),
+        (r#"exec true"#, Answer::Unknown),
+        (r#"kill -9 $$"#, Answer::Unknown),
+        (r#"head -c 100000 /dev/zero"#, Answer::Unknown),
+    ] {
+        let adapter = exec(&script(directory.path(), "program", body));
+        let executed = adapter.execute(&quiesce(), &order(SOON)).await;
+        assert_eq!(executed.answer, wanted, "{body}: {executed:?}");
+    }
+    let missing = exec(&directory.path().join("missing"));
+    let executed = missing.execute(&quiesce(), &order(SOON)).await;
+    assert_eq!(executed.answer, Answer::Failed, "nothing ran: {executed:?}");
+}
+
+#[tokio::test]
+async fn the_program_sees_the_order_and_the_witness() {
+    let directory = tempfile::tempdir().expect("directory");
+    let seen = directory.path().join("seen");
+    let body = format!("cat > {}; echo '{{\"answer\":\"applied\"}}'", seen.display());
+    let adapter = exec(&script(directory.path(), "program", &body));
+    adapter.execute(&quiesce(), &order(SOON)).await;
+    let request: serde_json::Value =
+        serde_json::from_slice(&fs::read(&seen).expect("read")).expect("json");
+    assert_eq!(request["call"], "execute");
+    assert_eq!(request["kind"], "quiesce");
+    assert_eq!(request["target"], "service:a");
+    assert_eq!(request["order"]["proposal"], proposal("a").to_string());
+    assert_eq!(request["order"]["token"], "1.1");
+    assert_eq!(request["witness"]["lines"], "0");
+}
+
+#[tokio::test]
+async fn at_the_deadline_the_whole_process_group_is_killed() {
+    let directory = tempfile::tempdir().expect("directory");
+    let child_file = directory.path().join("child");
+    let body = format!("sleep 300 &\necho $! > {}\nwait\n", child_file.display());
+    let adapter = exec(&script(directory.path(), "program", &body));
+    let begun = Instant::now();
+    let executed = adapter.execute(&quiesce(), &order(Duration::from_millis(500))).await;
+    assert_eq!(executed.answer, Answer::Unknown, "{executed:?}");
+    assert!(begun.elapsed() < Duration::from_secs(4));
+    let child: i32 = fs::read_to_string(&child_file).expect("read").trim().parse().expect("pid");
+    eventually("the grandchild is dead", || !is_alive(child)).await;
+}
+
+#[tokio::test]
+async fn an_abandoned_action_is_killed_at_once() {
+    let directory = tempfile::tempdir().expect("directory");
+    let child_file = directory.path().join("child");
+    let body = format!("sleep 300 &\necho $! > {}\nwait\n", child_file.display());
+    let adapter = exec(&script(directory.path(), "program", &body));
+    let order = order(Duration::from_secs(60));
+    let stop = order.stop.clone();
+    let stopper = async {
+        eventually("it runs", || fs::read_to_string(&child_file).is_ok_and(|s| !s.is_empty()))
+            .await;
+        stop.cancel();
+    };
+    let prepared = quiesce();
+    let (executed, ()) = tokio::join!(adapter.execute(&prepared, &order), stopper);
+    assert_eq!(executed.answer, Answer::Unknown, "{executed:?}");
+    let child: i32 = fs::read_to_string(&child_file).expect("read").trim().parse().expect("pid");
+    eventually("the grandchild is dead", || !is_alive(child)).await;
+}
+
+#[tokio::test]
+async fn what_a_killed_agent_left_running_is_found_by_its_proposal_and_killed() {
+    let other = proposal("another");
+    let mine = proposal("orphan");
+    let start = |id: &quorate_attest::id::ProposalId| {
+        std::process::Command::new("/bin/sleep")
+            .arg("300")
+            .env("QUORATE_ORDER", id.to_string())
+            .spawn()
+            .expect("a child")
+    };
+    let (mut orphan, mut stranger) = (start(&mine), start(&other));
+    eventually("it is found", || {
+        kill_orphans(&mine) == 1 || orphan.try_wait().is_ok_and(|s| s.is_some())
+    })
+    .await;
+    assert!(orphan.wait().expect("wait").code().is_none(), "killed by a signal");
+    assert!(stranger.try_wait().expect("wait").is_none(), "the other proposal's goes on");
+    stranger.kill().expect("kill");
+    stranger.wait().expect("wait");
+}
+
+#[tokio::test]
+async fn unmeasured_preconditions_are_unknown_and_unmet() {
+    let directory = tempfile::tempdir().expect("directory");
+    let body = r#"cat > /dev/null
+echo '{"witness":{"a":"1","b":null},"preconditions":[{"name":"alive","held":null,"fact":"?"}]}'"#;
+    let adapter = exec(&script(directory.path(), "program", body));
+    let prepared = prepare(&adapter, Kind::Quiesce, "service:a").await;
+    assert_eq!(prepared.unmet().map(|unmet| unmet.held), Some(Held::Unknown));
+    assert_eq!(prepared.witness.get("a"), &Measure::Value("1".into()));
+    assert_eq!(prepared.witness.get("b"), &Measure::Absent);
+    assert_eq!(prepared.witness.get("c"), &Measure::Unreachable);
+}
+
+/// A real HTTP server with a list, as a member would offer it.
+async fn ban_list(listed: &[&str]) -> (HttpBanAdapter, std::sync::Arc<Mutex<Vec<String>>>) {
+    let list: Vec<String> = listed.iter().map(ToString::to_string).collect();
+    let list = std::sync::Arc::new(Mutex::new(list));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let url = format!("http://{}/bans", listener.local_addr().expect("address"));
+    let served = std::sync::Arc::clone(&list);
+    drop(tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut bytes = vec![0; 4_096];
+            let read = stream.read(&mut bytes).await.unwrap_or(0);
+            let request = String::from_utf8_lossy(&bytes[..read]).into_owned();
+            let mut words = request.split(' ');
+            let (method, path) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+            let mut list = served.lock().await;
+            let peer = path.trim_start_matches("/bans").trim_start_matches('/').replace("%3A", ":");
+            match method {
+                "PUT" => list.push(peer),
+                "DELETE" => list.retain(|one| *one != peer),
+                _ => {}
+            }
+            let body = serde_json::json!({ "banned": *list }).to_string();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let _gone = stream.write_all(answer.as_bytes()).await;
+        }
+    }));
+    (HttpBanAdapter::new(&HttpBanConfig { url }).expect("an adapter"), list)
+}
+
+#[tokio::test]
+async fn a_ban_is_verified_on_the_list_and_its_rollback_restores_the_witness() {
+    let (adapter, list) = ban_list(&["peer:old"]).await;
+    let prepared = prepare(&adapter, Kind::BanPeer, "peer:x").await;
+    assert_eq!(adapter.execute(&prepared, &order(SOON)).await.answer, Answer::Applied);
+    assert_eq!(adapter.verify(&prepared, SOON).await.effect, Effect::Effective);
+    assert_eq!(adapter.execute(&prepared, &order(SOON)).await.answer, Answer::AlreadyApplied);
+    assert_eq!(adapter.rollback(&prepared, &order(SOON)).await.answer, Answer::Applied);
+    assert_eq!(*list.lock().await, ["peer:old"]);
+    let verdict = adapter.verify(&prepared, SOON).await;
+    assert_eq!(verdict.effect, Effect::Ineffective, "it is not banned any more");
+}
+
+#[tokio::test]
+async fn a_ban_that_loses_somebody_elses_entry_is_harmful() {
+    let (adapter, list) = ban_list(&["peer:old"]).await;
+    let prepared = prepare(&adapter, Kind::BanPeer, "peer:x").await;
+    *list.lock().await = vec!["peer:x".into()];
+    assert_eq!(adapter.verify(&prepared, SOON).await.effect, Effect::Harmful);
+}
+
+#[tokio::test]
+async fn an_undo_leaves_what_was_banned_before_by_whomever() {
+    let (adapter, list) = ban_list(&["peer:x"]).await;
+    let prepared = prepare(&adapter, Kind::BanPeer, "peer:x").await;
+    assert_eq!(adapter.execute(&prepared, &order(SOON)).await.answer, Answer::AlreadyApplied);
+    assert_eq!(adapter.rollback(&prepared, &order(SOON)).await.answer, Answer::AlreadyApplied);
+    assert_eq!(*list.lock().await, ["peer:x"]);
+}

@@ -1,0 +1,33 @@
+//! The harness of the whole-system tests: the real binary, real processes, real disks, real kills.
+//!
+//! In reading order:
+//!
+//! * [`binary`], [`process`], [`ports`]: the executable, one child process, where it listens.
+//! * [`deployment`]: what `quorate init` wrote, with impatient agents and generous budgets
+//!   ([`settings`]), started, killed and started again.
+//! * [`client`]: a person or an agent of that deployment; signs and calls.
+//! * [`history`]: what clients were told, `ok`, `fail` or `unknown`, to compare with the log.
+//! * [`log`], [`journals`], [`effects`]: what really happened: the leaves of every coordinator, the
+//!   agents' own journals, and what the target counted.
+//! * [`scenario`]: courses of events that several tests need.
+//! * [`seed`]: chance that can be repeated. [`wait`]: polls with a deadline; no test sleeps where it can look.
+//! * [`liar`]: a coordinator that lies as Raft's leader, with a real coordinator's key and place.
+//! * [`proc`]: what a process costs.
+//!
+//! A helper that cannot go on panics with the facts: it is always a failed test.
+
+pub mod binary;
+pub mod client;
+pub mod deployment;
+pub mod effects;
+pub mod history;
+pub mod journals;
+pub mod liar;
+pub mod log;
+pub mod ports;
+pub mod proc;
+pub mod process;
+pub mod scenario;
+pub mod seed;
+pub mod settings;
+pub mod wait;
