@@ -6,6 +6,7 @@ mod support;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use support::{command, quorate, text};
@@ -19,6 +20,13 @@ fn events(out: &str) -> Vec<serde_json::Value> {
 
 fn count(events: &[serde_json::Value], name: &str) -> usize {
     events.iter().filter(|event| event["event"] == name).count()
+}
+
+/// A demo is a dozen processes: on two cores one is played at a time.
+fn stage() -> MutexGuard<'static, ()> {
+    static STAGE: Mutex<()> = Mutex::new(());
+    // A failed demo leaves nothing behind that the next one could stumble over.
+    STAGE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Processes whose command line names this directory.
@@ -49,6 +57,7 @@ fn assert_gone(directory: &Path) {
 
 /// Plays the whole story and checks what it told.
 fn plays(coordinators: &str) {
+    let _alone = stage();
     let directory = tempfile::tempdir().expect("a directory");
     let kept = directory.path().join("demo");
     let out = quorate(&[
@@ -117,6 +126,7 @@ fn a_busy_port_is_named_before_anything_starts() {
 
 /// Starts a demo, waits until it is up, ends it by `signal`, and expects nothing to be left.
 fn ends_by(signal: &str) {
+    let _alone = stage();
     let directory = tempfile::tempdir().expect("a directory");
     let temporary = directory.path().join("tmp");
     std::fs::create_dir(&temporary).expect("a directory");
@@ -157,6 +167,7 @@ fn a_killed_demo_leaves_no_process() {
 #[test]
 fn a_broken_guarantee_is_named_and_ends_with_3() {
     use std::io::{BufRead, BufReader, Read, Write};
+    let _alone = stage();
     let directory = tempfile::tempdir().expect("a directory");
     let kept = directory.path().join("demo");
     let mut demo = command()
@@ -176,8 +187,13 @@ fn a_broken_guarantee_is_named_and_ends_with_3() {
         .spawn()
         .expect("the demo starts");
     let mut lines = BufReader::new(demo.stdout.take().expect("piped")).lines();
-    let is_back = |line: &String| line.contains("\"event\":\"back\"");
-    lines.by_ref().map(|line| line.expect("readable")).find(is_back).expect("the story's last act");
+    let is_back = |line: &str| line.contains("\"event\":\"back\"");
+    let mut err = String::new();
+    let mut told = lines.by_ref().map(|line| line.expect("readable"));
+    if !told.any(|line| is_back(&line)) {
+        demo.stderr.take().expect("piped").read_to_string(&mut err).expect("readable");
+        panic!("the story ended before its last act: {err}");
+    }
     // The members' own records say now that somebody started each of them once more.
     for member in 1..=5 {
         let record = kept.join(format!("member-n{member}/data/starts"));
@@ -185,7 +201,6 @@ fn a_broken_guarantee_is_named_and_ends_with_3() {
         writeln!(file, "1 1").expect("written");
     }
     let rest: Vec<String> = lines.map(|line| line.expect("readable")).collect();
-    let mut err = String::new();
     demo.stderr.take().expect("piped").read_to_string(&mut err).expect("readable");
     let ran =
         support::Ran { code: demo.wait().expect("it ends").code(), out: rest.join("\n"), err };

@@ -7,6 +7,19 @@ use crate::failure::{Failure, LocalReason};
 /// The guarded cluster's members.
 pub(super) const MEMBERS: u16 = 5;
 
+/// Where free blocks are looked for: below what systems hand out to outgoing connections (32768 and
+/// up), or one of those could take a killed coordinator's port before it is back.
+const FREE: std::ops::Range<u16> = 20_000..32_000;
+/// Blocks begin so far apart; seven coordinators need 20 ports.
+const BLOCK: u16 = 32;
+
+/// First ports of blocks, each once; two demos of one machine begin at different ones.
+fn free_from(process: u32) -> impl Iterator<Item = u16> {
+    let blocks = (FREE.end - FREE.start) / BLOCK;
+    let begin = u16::try_from(process % u32::from(blocks)).unwrap_or(0);
+    (0..blocks).map(move |at| FREE.start + (begin + at) % blocks * BLOCK)
+}
+
 /// Which port is whose.
 #[derive(Debug, Clone)]
 pub(super) struct Ports {
@@ -35,17 +48,13 @@ impl Ports {
                 .help("choose another block with --port N, or --port 0 for any free one")),
             };
         }
-        for _ in 0..64 {
-            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-                .and_then(|listener| listener.local_addr())
-                .map_err(|error| Failure::local(LocalReason::PortBusy, error.to_string()))?;
-            let found =
-                Self::block(free.port(), coordinators).filter(|ports| ports.busy().is_none());
-            if let Some(ports) = found {
-                return Ok(ports);
-            }
-        }
-        Err(Failure::local(LocalReason::PortBusy, "no free block of ports was found"))
+        let mut blocks = free_from(std::process::id()).filter_map(|port| {
+            Self::block(port, coordinators).filter(|ports| ports.busy().is_none())
+        });
+        blocks.next().ok_or_else(|| {
+            Failure::local(LocalReason::PortBusy, "no free block of ports was found")
+                .help("choose a block yourself with --port N")
+        })
     }
 
     fn block(first: u16, coordinators: u16) -> Option<Self> {
@@ -88,6 +97,8 @@ mod tests {
         assert_eq!(failure.reason, "PORT_BUSY");
         assert_eq!(failure.metadata["port"], ports.members[2].to_string());
         drop(taken);
+        let firsts: std::collections::BTreeSet<u16> = free_from(7).collect();
+        assert!(firsts.len() == 375 && firsts.iter().all(|first| FREE.contains(first)));
         assert!(Ports::take(65_530, 3).is_err(), "beyond the last port");
     }
 }
