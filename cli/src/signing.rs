@@ -9,7 +9,7 @@ use quorate_attest::signed::Signed;
 use quorate_attest::text::Statement;
 
 use crate::connect::Context;
-use crate::failure::{Failure, LocalReason};
+use crate::failure::{Failure, LocalReason, chain};
 use crate::files;
 
 /// A key that signs notes, and where it stands.
@@ -65,6 +65,20 @@ impl Signer {
     /// Signs a statement that is no vote.
     pub(crate) fn sign<S: Statement>(&self, statement: S) -> Signed<S> {
         self.signer.signed(statement)
+    }
+
+    /// Adds this signature to a statement that another operator began and printed.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds no such statement.
+    pub(crate) fn add_to<S: Statement + Clone>(&self, path: &Path) -> Result<Signed<S>, Failure> {
+        let begun = Signed::<S>::parse(&files::read_bytes(path)?).map_err(|error| {
+            Failure::unverified(format!("{}: {}", path.display(), chain(&error)))
+        })?;
+        let own = self.sign(begun.statement.clone());
+        let mut lines = begun.lines;
+        lines.extend(own.lines);
+        Ok(Signed::new(begun.statement, lines))
     }
 }
 

@@ -6,7 +6,6 @@ mod support;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use support::{command, quorate, text};
@@ -23,10 +22,11 @@ fn count(events: &[serde_json::Value], name: &str) -> usize {
 }
 
 /// A demo is a dozen processes: on two cores one is played at a time.
-fn stage() -> MutexGuard<'static, ()> {
-    static STAGE: Mutex<()> = Mutex::new(());
+#[expect(clippy::disallowed_types, reason = "tests are threads, and no task owns them")]
+fn stage() -> impl Drop {
+    static STAGE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     // A failed demo leaves nothing behind that the next one could stumble over.
-    STAGE.lock().unwrap_or_else(PoisonError::into_inner)
+    STAGE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Processes whose command line names this directory.

@@ -278,6 +278,23 @@ fn a_veto_reaches_every_coordinator_and_ends_the_proposal() {
 }
 
 #[test]
+fn a_pause_is_its_holders_unless_two_operators_end_it() {
+    let deployment = Deployment::start();
+    deployment.json(&["automation", "pause", "--reason", "CHG-1", "--for", "1h"]);
+    let resume = ["automation", "resume", "--reason", "ana is away", "--context", "ben"];
+    let alone = deployment.quorate(&[&resume[..], &["-o", "json"]].concat());
+    let error = alone.refused(8, "ROLE_NOT_ALLOWED");
+    assert!(error.to_string().contains("two operators together"), "{error}");
+    let note = deployment.file("ben.note");
+    fs::write(&note, deployment.quorate(&[&resume[..], &["--print"]].concat()).good())
+        .expect("written");
+    let text = text(&note);
+    deployment.json(&["automation", "resume", "--note", text, "--context", "chen"]);
+    let status = deployment.json(&["status"]);
+    assert!(!status.to_string().contains("CHG-1"), "{status}");
+}
+
+#[test]
 fn a_repeated_request_has_one_effect() {
     let deployment = Deployment::start();
     let id = deployment.propose("voted on twice");

@@ -4,82 +4,23 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-
 use quorate_attest::{
     certificate::{Trusted, verify_certificate},
     text::Statement as _,
     vote::Verdict,
 };
-use quorate_coordinator::Running;
 use quorate_proto::{
-    client::Client,
     identity::Role,
     pb::v1::{
-        self as pb, GetCertificateRequest, GetStatusRequest, OpenProposalRequest, ProposalState,
-        SubmitVoteRequest, WatchLogRequest, get_certificate_request::Of, watch_log_response::Event,
+        self as pb, GetStatusRequest, OpenProposalRequest, SubmitVoteRequest, WatchLogRequest,
+        watch_log_response::Event,
     },
 };
-use support::{CLUSTER, DEADLINE, Deployment, MEMBERS, until, within};
-
-/// Everybody says that n1 is down; the others are up.
-async fn observe_down(deployment: &Deployment, sequence: u64) {
-    for member in MEMBERS {
-        let own = if member == "n1" { "down" } else { "up" };
-        let seen =
-            [("n1", if member == "n1" { own } else { "unreachable" }), ("n2", "up"), ("n3", "up")];
-        let note = deployment.observe(member, sequence, &seen);
-        let client = deployment.client(Role::Agent, member);
-        for (id, answer) in client.observe_everywhere(pb::ObserveRequest { note }).await {
-            answer.unwrap_or_else(|error| panic!("coordinator {id}: {error}"));
-        }
-    }
-}
-
-async fn facts_known(client: &Client, count: usize) {
-    until("facts are replicated", || async {
-        let request = pb::ListFactsRequest { cluster: CLUSTER.to_owned(), ..Default::default() };
-        let facts = client.list_facts(request).await.ok()?.facts;
-        (facts.len() == count).then_some(())
-    })
-    .await;
-}
-
-/// Opens a restart of n1 and votes until it is decided.
-async fn decide(deployment: &Deployment, client: &Client, nonce: u8) -> pb::Decision {
-    let proposal = deployment.proposal("ana", "n1", nonce);
-    let request = OpenProposalRequest { text: proposal.text().into_bytes(), ..Default::default() };
-    let opened = client.open_proposal(request).await.unwrap();
-    assert_eq!(opened.proposal.unwrap().id, proposal.id().to_string());
-    let mut last = None;
-    for voter in ["n2", "n3"] {
-        let note = deployment.vote(&proposal, Verdict::Approve, voter);
-        let request = SubmitVoteRequest { note, ..Default::default() };
-        last = Some(client.submit_vote(request).await.unwrap());
-    }
-    let last = last.unwrap();
-    assert_eq!(last.state, i32::from(ProposalState::Decided), "{:?}", last.waiting_for);
-    last.decision.expect("the vote that decides answers with the decision")
-}
-
-async fn certificate(client: &Client, leaf_index: u64) -> Vec<u8> {
-    let request =
-        GetCertificateRequest { of: Some(Of::LeafIndex(leaf_index)), ..Default::default() };
-    until("the decision is certified", || async {
-        client.get_certificate(request.clone()).await.ok().map(|answer| answer.certificate)
-    })
-    .await
-}
-
-fn leader(running: &BTreeMap<u64, Running>) -> Option<u64> {
-    running.values().find(|one| one.handle().leads()).map(|one| one.handle().own())
-}
-
-async fn stop_all(running: BTreeMap<u64, Running>) {
-    for (_, coordinator) in running {
-        coordinator.shutdown().await;
-    }
-}
+use support::{
+    CLUSTER, DEADLINE, Deployment,
+    steps::{certificate, decide, facts_known, leader, observe_down, stop_all, until_equal},
+    until, within,
+};
 
 async fn life(n: u64, faults: u32) {
     let deployment = Deployment::new(n, faults);
@@ -92,6 +33,13 @@ async fn life(n: u64, faults: u32) {
     })
     .await;
     assert_eq!((u64::from(status.coordinators), status.faults), (n, faults));
+    until("everybody is listed with the term it follows in", || async {
+        let listed =
+            operator.list_coordinators(pb::ListCoordinatorsRequest::default()).await.ok()?;
+        let follows = |one: &pb::Coordinator| one.term == listed.term && one.term > 0;
+        listed.coordinators.iter().all(follows).then_some(())
+    })
+    .await;
 
     observe_down(&deployment, 1).await;
     facts_known(&operator, 9).await;
@@ -143,20 +91,6 @@ async fn life(n: u64, faults: u32) {
     .await;
     assert!(states.windows(2).all(|pair| pair[0] == pair[1]), "{states:?}");
     stop_all(running).await;
-}
-
-/// The state hash of one coordinator once it has applied what the others have.
-async fn until_equal(client: Client, id: u64) -> (u64, String) {
-    let target = until("a leader's answer", || async {
-        client.get_status(GetStatusRequest::default()).await.ok()
-    })
-    .await
-    .log_size;
-    until("caught up", || async {
-        let status = client.status_of(id, true).await.ok()?;
-        (status.log_size >= target).then_some((status.log_size, status.ledger_hash))
-    })
-    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,14 @@ mod support;
 
 use std::{collections::BTreeMap, path::Path, sync::atomic::Ordering, time::Duration};
 
-use quorate_attest::{proposal::Proposal, text::Statement as _, vote::Verdict};
+use quorate_attest::{
+    proposal::Proposal,
+    refusal::{Cause, Refusal},
+    remediation::Kind,
+    signed::Signed,
+    text::Statement as _,
+    vote::Verdict,
+};
 use quorate_coordinator::{Running, StartError};
 use quorate_proto::{
     client::Client,
@@ -173,6 +180,57 @@ async fn a_leader_an_hour_ahead_moves_nobody() {
     let log_time = status.read.unwrap().log_time.unwrap().seconds;
     let now = i64::try_from(support::now().get() / 1_000).unwrap();
     assert!(log_time < now + 5, "log time was moved by {} s", log_time - now);
+    stop_all(running).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_an_hour_behind_gets_no_decision_certified() {
+    const HOUR_MS: i64 = 3_600_000;
+    let deployment = Deployment::new(4, 1);
+    let set = |id: u64, shift_ms: i64| deployment.shifts[&id].store(shift_ms, Ordering::Relaxed);
+    // Everybody is an hour behind, so the log begins an hour ago.
+    (1..=4).for_each(|id| set(id, -HOUR_MS));
+    let running = deployment.start_all().await;
+    let ana = deployment.client(Role::Operator, "ana");
+    until("the charter is certified", || async { (certified(&ana).await >= 1).then_some(()) })
+        .await;
+    // Whoever follows has its clock set right.
+    let slow = ana.get_status(GetStatusRequest::default()).await.unwrap().leader_id;
+    let followers: Vec<&Running> =
+        running.values().filter(|one| one.handle().own() != slow).collect();
+    followers.iter().for_each(|one| set(one.handle().own(), 0));
+    let soon = support::now();
+    for one in &followers {
+        until("it has found the leader calm", || async {
+            one.signer().state().borrow().calm.filter(|at| *at >= soon)
+        })
+        .await;
+    }
+    assert!(running[&slow].handle().leads(), "it leads all the while");
+
+    // Operators approve what rests on no facts: only its date is wrong.
+    let mut proposal = deployment.proposal_of("ana", Kind::Halt, "n1", 1);
+    proposal.target = "service:a".parse().unwrap();
+    approve(&deployment, &ana, &proposal, &["ana", "ben", "cyd"]).await;
+    for one in &followers {
+        let refusal = until("it refuses", || async {
+            let own = |refusal: &Signed<Refusal>| {
+                refusal.lines[0].name.ends_with(&format!("/{}", one.handle().own()))
+            };
+            one.signer().refusals().await.into_iter().find(own)
+        })
+        .await;
+        assert_eq!(refusal.statement.cause, Cause::Clock);
+    }
+    until("the decision is void", || async {
+        let request = pb::GetDecisionRequest {
+            decision: Some(pb::DecisionRef { cluster: CLUSTER.to_owned(), number: 1 }),
+            ..Default::default()
+        };
+        let decision = ana.get_decision(request).await.ok()?.decision?;
+        (decision.state == i32::from(DecisionState::Voided)).then_some(())
+    })
+    .await;
     stop_all(running).await;
 }
 

@@ -46,9 +46,9 @@ pub enum Asked {
 /// A claim that stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimed {
-    /// It is new.
+    /// This process holds it, and may start.
     Fresh,
-    /// This instance and sequence held it already.
+    /// Another process holds it, perhaps an earlier one of this journal: probe, never execute.
     Held,
 }
 

@@ -89,6 +89,8 @@ pub struct TrustKeeper {
     clock: Clock,
     said: mpsc::Receiver<Said>,
     view: watch::Sender<View>,
+    /// The doubt that is in the journal.
+    doubt: Option<[Vec<u8>; 2]>,
 }
 
 impl TrustKeeper {
@@ -102,7 +104,8 @@ impl TrustKeeper {
     ) -> (Self, TrustInbox, watch::Receiver<View>) {
         let (inbox, said) = mpsc::channel(16);
         let (view, shown) = watch::channel(trust.view());
-        (Self { trust, cluster, journal, clock, said, view }, TrustInbox(inbox), shown)
+        let doubt = trust.in_doubt().cloned();
+        (Self { trust, cluster, journal, clock, said, view, doubt }, TrustInbox(inbox), shown)
     }
 
     /// Judges what is said until nobody can say anything any more.
@@ -153,13 +156,18 @@ impl TrustKeeper {
             }
             Err(refused) => {
                 if let TrustRefused::Alarm(alarm) = &refused {
-                    tracing::error!(%alarm, "this agent starts nothing any more");
+                    tracing::error!(
+                        %alarm,
+                        "this agent starts nothing any more, until operators know who signed both \
+                         heads and enrol a new journal of it with `quorate agent enrol`"
+                    );
                     let heads = alarm.heads().clone();
                     self.journal.with(move |journal| journal.raise(&heads)).await??;
                 }
                 Err(refused)
             }
         };
+        self.keep_doubt().await?;
         // A doubt comes with a refusal and goes with a proof: neither makes the log grow.
         let view = self.trust.view();
         let _same = self.view.send_if_modified(|before| {
@@ -170,6 +178,18 @@ impl TrustKeeper {
             changed
         });
         Ok(shown)
+    }
+
+    /// Writes down that a doubt came, or that it went. Last of all writes: a crash before it leaves a
+    /// doubt that is accounted for once more, never one that is forgotten.
+    async fn keep_doubt(&mut self) -> Result<(), TrustHalt> {
+        let doubt = self.trust.in_doubt();
+        if doubt != self.doubt.as_ref() {
+            self.doubt = doubt.cloned();
+            let doubt = doubt.cloned();
+            self.journal.with(move |journal| journal.doubt(doubt.as_ref())).await??;
+        }
+        Ok(())
     }
 
     /// Durable before visible.

@@ -136,6 +136,10 @@ async fn a_certified_restart_is_carried_out_once_by_an_agent_started_from_its_fi
         facts.map(ToString::to_string).find(|fact| fact == "member n1 down")
     })
     .await;
+    // Its numbers begin at the certified time: nobody can have put a higher one into its place.
+    let certified = running.view().borrow().head().map(|head| head.as_of().to_log_time().get());
+    let first = fake.memory.0.lock().await.observations.first().map(|sent| sent.statement.sequence);
+    assert!(first.map(|sequence| sequence.get()) >= certified, "{first:?} {certified:?}");
     assert_eq!(started(directory.path()), None, "nothing starts without a decision");
     fake.change(|world| {
         world.now = now();
@@ -221,6 +225,44 @@ async fn the_agent_of_a_tombstoned_member_stops_it_and_signs_that_it_did() {
     said.verify(&ring).expect("signed by the agent");
     assert_eq!(said.statement.agent, name("n1"));
     stop(running).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_in_doubt_is_in_doubt_after_a_restart_until_it_is_accounted_for() {
+    let Deployment { directory: _kept, fake, config } = deployment().await;
+    let running = Agent::start(config.clone()).await.expect("it starts");
+    until("it believes leaf 0", async || running.view().borrow().history().map(|_| ())).await;
+    let in_doubt = async |running: &Running| running.view().borrow().alarm().map(|_| ());
+    let mut truth = Vec::new();
+    fake.change(|world| {
+        world.now = now();
+        let mut liar = World::new();
+        liar.now = world.now;
+        for (world, target) in [(&mut *world, "member:n2"), (&mut liar, "member:n3")] {
+            let proposal = world.proposal(Kind::Restart, target, &[&target[7..]], &[]);
+            world.decide(&proposal, None);
+        }
+        // A true head, and under it a leaf that is not the log's.
+        truth = std::mem::replace(&mut world.leaves, liar.leaves);
+    })
+    .await;
+    until("it doubts", async || in_doubt(&running).await).await;
+    stop(running).await;
+    let journal = Journal::open(&config.journal(), &journal_owner()).expect("the journal");
+    let doubted = journal.doubted().cloned().expect("written down");
+    assert_eq!(journal.alarm(), None, "no alarm before the coordinators had their time");
+    drop(journal);
+
+    let running = Agent::start(config.clone()).await.expect("it starts again");
+    let alarm = running.view().borrow().alarm().cloned().expect("it doubts from the first moment");
+    assert_eq!(alarm.heads(), &doubted);
+    // The log as it is accounts for the head.
+    fake.change(|world| world.leaves = truth).await;
+    until("it believes again", async || in_doubt(&running).await.is_none().then_some(())).await;
+    assert_eq!(running.view().borrow().history().map(|history| history.size().get()), Some(2));
+    stop(running).await;
+    let journal = Journal::open(&config.journal(), &journal_owner()).expect("the journal");
+    assert_eq!((journal.doubted(), journal.alarm()), (None, None));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

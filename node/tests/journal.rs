@@ -41,7 +41,8 @@ fn filled(path: &Path) {
     journal.bury(&[tombstone]).expect("bury");
     journal.evidence_against(&Digest::of(b"leaf"), "n5").expect("evidence");
     journal.raise(&[b"one".to_vec(), b"other".to_vec()]).expect("raise");
-    journal.next_observation().expect("observation");
+    journal.doubt(Some(&[b"one".to_vec(), b"third".to_vec()])).expect("doubt");
+    journal.next_observation(0).expect("observation");
 }
 
 fn content(journal: &Journal) -> String {
@@ -49,8 +50,9 @@ fn content(journal: &Journal) -> String {
     let undos: Vec<_> = journal.undos().collect();
     let tombstones: Vec<_> = journal.tombstones().collect();
     format!(
-        "{:?} {} {} {:?} {entries:?} {undos:?} {tombstones:?} {:?} {:?} {:?}",
+        "{:?} {:?} {} {} {:?} {entries:?} {undos:?} {tombstones:?} {:?} {:?} {:?}",
         journal.alarm(),
+        journal.doubted(),
         journal.instance(),
         journal.sequence(),
         journal.highest(&owner().cluster),
@@ -125,10 +127,41 @@ fn observations_rise_through_restarts() {
     let directory = tempfile::tempdir().expect("directory");
     let path = directory.path().join("journal.redb");
     let mut journal = create(&path);
-    let first: Vec<u64> = (0..3).map(|_| journal.next_observation().expect("number")).collect();
+    let first: Vec<u64> = (0..3).map(|_| journal.next_observation(0).expect("number")).collect();
     assert_eq!(first, [0, 1, 2]);
     drop(journal);
-    assert!(reopen(&path).next_observation().expect("number") > 2);
+    assert!(reopen(&path).next_observation(0).expect("number") > 2);
+}
+
+#[test]
+fn an_observation_is_numbered_above_what_it_is_told_and_never_below_what_it_was() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("journal.redb");
+    let mut journal = create(&path);
+    let certified = time(0).get();
+    assert_eq!(journal.next_observation(certified).expect("number"), certified);
+    assert_eq!(journal.next_observation(certified).expect("number"), certified + 1);
+    assert_eq!(journal.next_observation(0).expect("number"), certified + 2, "time may fall");
+    drop(journal);
+    let next = reopen(&path).next_observation(certified).expect("number");
+    assert!(next > certified + 2 && next <= certified + 1_000, "{next}: near the certified time");
+}
+
+#[test]
+fn a_doubt_outlives_a_restart_until_it_is_accounted_for() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("journal.redb");
+    let heads = [b"believed".to_vec(), b"another".to_vec()];
+    create(&path).doubt(Some(&heads)).expect("doubt");
+    let mut journal = reopen(&path);
+    assert_eq!(journal.doubted(), Some(&heads));
+    let sequence = journal.sequence();
+    journal.doubt(Some(&heads)).expect("the same");
+    assert_eq!(journal.sequence(), sequence, "nothing to write");
+    journal.doubt(None).expect("accounted for");
+    assert_eq!(journal.doubted(), None);
+    drop(journal);
+    assert_eq!(reopen(&path).doubted(), None);
 }
 
 #[test]

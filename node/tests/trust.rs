@@ -2,31 +2,22 @@
 
 mod common;
 
+use common::forks::{pause, world};
 use common::world::{World, note_signer};
 use common::{name, time};
 use quorate_attest::checkpoint::Checkpoint;
 use quorate_attest::evidence::{Evidence, EvidenceKind};
 use quorate_attest::head::CosignedHead;
-use quorate_attest::id::{Digest, Nonce};
+use quorate_attest::id::Digest;
 use quorate_attest::leaf::Leaf;
 use quorate_attest::log_time::Span;
-use quorate_attest::merkle::{Head, leaf_hash, prove_consistency};
+use quorate_attest::merkle::{Head, leaf_hash};
 use quorate_attest::note::Note;
-use quorate_attest::number::{Epoch, TreeSize};
-use quorate_attest::operator_statement::{Automation, Pause, Scope};
-use quorate_attest::proposal::Proposal;
+use quorate_attest::number::Epoch;
 use quorate_attest::remediation::Kind;
-use quorate_attest::signed::Signed;
 use quorate_attest::text::Statement as _;
 use quorate_attest::vote::{Verdict, Vote};
 use quorate_node::trust::{Anchor, Growth, Trust, TrustRefused};
-
-fn world() -> World {
-    let mut world = World::new();
-    let proposal = world.proposal(Kind::Restart, "member:n1", &["n1"], &[]);
-    world.decide(&proposal, None);
-    world
-}
 
 fn fed(world: &World, source: u64, trust: &mut Trust) {
     for (index, leaf) in world.leaves.iter().enumerate() {
@@ -252,123 +243,4 @@ fn a_source_that_goes_back_is_refused_and_cannot_make_the_agent_lose_count() {
     }
     let grown = trust.head(1, &world.head(2, world.now), world.now).expect("its head");
     assert_eq!((grown.grew, trust.size().get()), (Growth::Larger, 4));
-}
-
-/// A lawful leaf after any other: a pause.
-fn pause(world: &mut World, nonce: u8) {
-    let pause = Pause {
-        origin: world.origin(),
-        epoch: Epoch::MIN,
-        cluster: Scope::All,
-        automation: Automation::Paused,
-        until: None,
-        reason: "maintenance".parse().expect("a sentence"),
-        expires: time(60_000),
-        nonce: Nonce::from_bytes([nonce; 16]),
-    };
-    let line = note_signer("operator", "ana").sign(&pause);
-    world.append(&Leaf::Pause(Signed::new(pause, vec![line])));
-}
-
-/// The other side of a fork after leaf 0, one leaf longer than [`world`]: k keys signed it too.
-fn fork(after: impl FnOnce(&mut World)) -> World {
-    let mut fork = World::new();
-    let proposal = fork.proposal(Kind::Restart, "member:n2", &["n2"], &[]);
-    fork.decide(&proposal, None);
-    after(&mut fork);
-    fork
-}
-
-fn told_of(trust: &mut Trust, side: &World) -> TrustRefused {
-    let head = side.head(2, side.now);
-    let first = trust.head(2, &head, side.now).expect("it waits for its leaves");
-    assert_eq!(first.grew, Growth::None);
-    assert!(trust.view().alarm().is_none());
-    trust.leaf(2, 2, &side.leaves[2], side.now).expect_err("they do not lead there")
-}
-
-#[test]
-fn a_cosigned_head_that_its_leaves_do_not_lead_to_stops_the_agent_and_is_kept() {
-    // Whether the leaf of the other side is lawful here or not, its head is seen.
-    let lawful = fork(|fork| pause(fork, 1));
-    let unlawful = fork(|fork| {
-        let proposal = fork.proposal(Kind::Restart, "member:n2", &["n2"], &[]);
-        let proposal = Proposal { nonce: Nonce::from_bytes([1; 16]), ..proposal };
-        fork.decide(&proposal, Some(quorate_attest::number::DecisionNumber::MIN));
-    });
-    for (what, side) in [("root", lawful), ("leaf", unlawful)] {
-        let world = world();
-        let mut trust = world.trust();
-        let refused = told_of(&mut trust, &side);
-        match what {
-            "root" => assert!(matches!(refused, TrustRefused::Root { .. }), "{refused:?}"),
-            _ => assert!(matches!(refused, TrustRefused::Leaf { .. }), "{refused:?}"),
-        }
-        let view = trust.view();
-        let doubt = view.alarm().expect("nothing starts");
-        assert_eq!(doubt.heads(), &[world.head(2, world.now), side.head(2, side.now)], "{what}");
-        let sizes = trust.doubted().expect("somebody has to account for it");
-        assert_eq!((sizes.from.get(), sizes.to.get()), (2, 3));
-        // No proof of the other side holds; a false one changes nothing.
-        let two = TreeSize::new(2).expect("a size");
-        let proof = prove_consistency(&side.hashes, two, side.history.size()).expect("a proof");
-        trust.account(&proof);
-        trust.account(&[]);
-        assert!(trust.view().alarm().is_some());
-        trust.overdue(world.now.saturating_add(Span::from_secs(59))).expect("there is time");
-        let late = trust.overdue(world.now.saturating_add(Span::from_secs(60)));
-        assert!(matches!(late, Err(TrustRefused::Alarm(_))), "{late:?}");
-        assert!(trust.doubted().is_none());
-        trust.overdue(world.now.saturating_add(Span::from_secs(99))).expect("told once");
-        assert!(trust.view().alarm().is_some(), "for good");
-    }
-}
-
-#[test]
-fn a_belief_that_grows_over_a_doubted_head_of_another_root_is_an_alarm() {
-    let mut world = world();
-    let mut trust = world.trust();
-    let _refused = told_of(&mut trust, &fork(|fork| pause(fork, 1)));
-    pause(&mut world, 2);
-    trust.leaf(1, 2, &world.leaves[2], world.now).expect("the next leaf");
-    let grown = trust.head(1, &world.head(2, world.now), world.now);
-    assert!(matches!(grown, Err(TrustRefused::Alarm(_))), "{grown:?}");
-}
-
-#[test]
-fn false_leaves_under_a_true_head_stop_the_agent_only_until_it_is_accounted_for() {
-    for by_proof in [true, false] {
-        let mut world = world();
-        let mut trust = world.trust();
-        let mut liar = fork(|_| {});
-        pause(&mut liar, 2);
-        pause(&mut world, 1);
-        // A true head, and under it a leaf that is not the log's.
-        trust.head(2, &world.head(2, world.now), world.now).expect("it waits for its leaves");
-        trust.leaf(2, 2, &liar.leaves[2], world.now).expect_err("a false leaf");
-        assert!(trust.view().alarm().is_some());
-        if by_proof {
-            let two = TreeSize::new(2).expect("a size");
-            let size = world.history.size();
-            trust.account(&prove_consistency(&world.hashes, two, size).expect("a proof"));
-            assert_eq!(trust.size(), two);
-        } else {
-            trust.leaf(1, 2, &world.leaves[2], world.now).expect("the true leaf");
-            trust.head(1, &world.head(2, world.now), world.now).expect("the true head");
-            assert_eq!(trust.size().get(), 3);
-        }
-        assert!(trust.view().alarm().is_none(), "by proof: {by_proof}");
-        assert!(trust.doubted().is_none());
-    }
-}
-
-#[test]
-fn a_head_of_too_few_that_its_leaves_do_not_lead_to_is_nothing() {
-    let world = world();
-    let mut trust = world.trust();
-    let side = fork(|fork| pause(fork, 1));
-    trust.head(2, &side.head(1, side.now), side.now).expect("it waits for its leaves");
-    let refused = trust.leaf(2, 2, &side.leaves[2], side.now).expect_err("not believed");
-    assert!(matches!(refused, TrustRefused::Head { .. }), "{refused:?}");
-    assert!(trust.view().alarm().is_none());
 }

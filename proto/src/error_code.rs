@@ -181,8 +181,8 @@ error_codes! {
         "The request id was used for another request.",
         "Use a new UUID for a new request.";
     RoleNotAllowed = "ROLE_NOT_ALLOWED", PermissionDenied, NotAuthorised, Never, ["role", "method", "admits"],
-        "The caller's role may not use this method.",
-        "Somebody with a role in `admits` has to ask.";
+        "The caller or signer may not do this.",
+        "Somebody whom `admits` names has to ask.";
     RuleRefused = "RULE_REFUSED", FailedPrecondition, Precondition, Never,
         ["rule", "facts", "next_allowed", "command"],
         "A named rule forbids it.",

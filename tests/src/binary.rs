@@ -1,18 +1,31 @@
-//! The executable `quorate`, found beside the test that runs it.
+//! The executable `quorate`: the one beside the test that runs it, or one that was built before.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// The `quorate` of this build: `target/<profile>/quorate`.
+/// Names another `quorate` to test, an optimised one for example, whatever profile the tests have.
+pub const VARIABLE: &str = "QUORATE_BINARY";
+
+/// The `quorate` of this build, `target/<profile>/quorate`, or the one that [`VARIABLE`] names.
 ///
 /// # Panics
-/// It is not built.
+/// It is not there.
 #[must_use]
 pub fn quorate() -> PathBuf {
-    quorate_sibling("quorate")
+    let Some(given) = std::env::var_os(VARIABLE) else { return sibling("quorate") };
+    // Absolute: it is started from other directories too.
+    let path = std::fs::canonicalize(&given);
+    path.unwrap_or_else(|error| panic!("{VARIABLE}={}: {error}", given.display()))
 }
 
-fn quorate_sibling(name: &str) -> PathBuf {
+/// Whether the `quorate` under test is optimised: by this build's profile, or by promise of whoever set
+/// [`VARIABLE`].
+#[must_use]
+pub fn is_optimised() -> bool {
+    std::env::var_os(VARIABLE).is_some() || !cfg!(debug_assertions)
+}
+
+fn sibling(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the path of this test");
     let mut beside = test.ancestors().skip(1).take(2).map(|folder| folder.join(name));
     beside.find(|path| path.is_file()).unwrap_or_else(|| {
@@ -20,7 +33,7 @@ fn quorate_sibling(name: &str) -> PathBuf {
         panic!(
             "there is no {profile}/{name}: the whole-system tests run the real binaries; build \
              them first, with the same profile and target directory: cargo build -p quorate -p \
-             quorate-tests"
+             quorate-tests; {VARIABLE} names another quorate"
         )
     })
 }
@@ -31,7 +44,7 @@ fn quorate_sibling(name: &str) -> PathBuf {
 /// It is not built.
 #[must_use]
 pub fn counted_target() -> PathBuf {
-    quorate_sibling("counted-target")
+    sibling("counted-target")
 }
 
 /// Runs `quorate` to its end, without a terminal and without a context of this machine.

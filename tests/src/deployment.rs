@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use quorate_attest::charter::Charter;
 use quorate_attest::id::{ClusterId, KeyName, NetworkName};
+use quorate_attest::key::CosignSigner;
 use quorate_attest::signed::Signed;
 use quorate_proto::client::Endpoint;
+use quorate_proto::key_file;
 use quorate_proto::pb::v1::{CoordinatorRole, GetStatusResponse};
 use tempfile::TempDir;
 
@@ -106,6 +108,28 @@ impl Deployment {
         Party::open(&folder, &folder.join("vote.pem"), self.endpoints())
     }
 
+    /// A coordinator's key name.
+    ///
+    /// # Panics
+    /// Never: the id is a number.
+    #[must_use]
+    pub fn coordinator_name(&self, id: u64) -> KeyName {
+        format!("{}/coordinator/{id}", self.network).parse().expect("a key name")
+    }
+
+    /// Every coordinator's key, for what no number of lying coordinators can do.
+    ///
+    /// # Panics
+    /// A key cannot be read.
+    #[must_use]
+    pub fn stolen_keys(&self) -> Vec<CosignSigner> {
+        let key = |(id, coordinator): (&u64, &Coordinator)| {
+            let secret = key_file::load(&coordinator.folder.join("cosign.pem")).expect("a key");
+            CosignSigner::new(self.coordinator_name(*id), secret)
+        };
+        self.coordinators.iter().map(key).collect()
+    }
+
     /// The first operator, asking one coordinator only.
     #[must_use]
     pub fn reader_of(&self, id: u64) -> Party {
@@ -154,12 +178,12 @@ impl Deployment {
         self.certified(1).await;
     }
 
-    /// kill -9 of every coordinator, as close to the same moment as a loop gets.
-    pub fn kill_coordinators(&mut self) {
-        for coordinator in self.coordinators.values() {
-            coordinator.process.signal(rustix::process::Signal::KILL);
+    /// kill -9 of these coordinators, as close to the same moment as a loop gets.
+    pub fn kill_coordinators(&mut self, ids: &[u64]) {
+        for id in ids {
+            self.coordinators[id].process.signal(rustix::process::Signal::KILL);
         }
-        for coordinator in self.coordinators.values_mut() {
+        for (_, coordinator) in self.coordinators.iter_mut().filter(|(id, _)| ids.contains(id)) {
             coordinator.process.kill();
         }
     }
@@ -255,7 +279,7 @@ impl Drop for Deployment {
         for agent in self.agents.values_mut() {
             agent.process.kill();
         }
-        self.kill_coordinators();
+        self.kill_coordinators(&self.coordinators.keys().copied().collect::<Vec<_>>());
         self.kill_members();
         if std::thread::panicking() || std::env::var_os("QUORATE_TEST_KEEP").is_some() {
             let kept = self.directory.take().map(TempDir::keep);

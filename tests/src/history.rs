@@ -61,10 +61,9 @@ impl History {
     pub fn note<T>(&mut self, act: Act, answered: &Result<T, CallError>) {
         let answer = match answered {
             Ok(_) => Answer::Ok,
-            Err(CallError::OutcomeUnknown { .. }) => Answer::Unknown,
-            Err(CallError::Refused(_) | CallError::Unreachable { .. } | CallError::Status(_)) => {
-                Answer::Fail
-            }
+            // Another status than ours may come after the deed.
+            Err(CallError::OutcomeUnknown { .. } | CallError::Status(_)) => Answer::Unknown,
+            Err(CallError::Refused(_) | CallError::Unreachable { .. }) => Answer::Fail,
         };
         self.entries.push((act, answer));
     }

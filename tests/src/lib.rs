@@ -7,8 +7,8 @@
 //!   ([`settings`]), started, killed and started again.
 //! * [`client`]: a person or an agent of that deployment; signs and calls.
 //! * [`history`]: what clients were told, `ok`, `fail` or `unknown`, to compare with the log.
-//! * [`log`], [`journals`], [`effects`]: what really happened: the leaves of every coordinator, the
-//!   agents' own journals, and what the target counted.
+//! * [`log`], [`journals`], [`disks`], [`effects`]: what really happened: the leaves of every
+//!   coordinator, the agents' own journals, what a coordinator has signed, what the target counted.
 //! * [`scenario`]: courses of events that several tests need.
 //! * [`seed`]: chance that can be repeated. [`wait`]: polls with a deadline; no test sleeps where it can look.
 //! * [`liar`]: a coordinator that lies as Raft's leader, with a real coordinator's key and place.
@@ -19,6 +19,7 @@
 pub mod binary;
 pub mod client;
 pub mod deployment;
+pub mod disks;
 pub mod effects;
 pub mod history;
 pub mod journals;

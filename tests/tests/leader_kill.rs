@@ -15,7 +15,8 @@ use quorate_attest::proposal::Proposal;
 use quorate_attest::remediation::Kind;
 use quorate_attest::vote::Verdict;
 use quorate_node::journal::Phase;
-use quorate_proto::pb::v1::{DecisionState, OpenProposalResponse};
+use quorate_proto::client::CallError;
+use quorate_proto::pb::v1::{DecisionState, OpenProposalResponse, SubmitVoteResponse};
 use quorate_tests::client::{Draft, Party, now};
 use quorate_tests::deployment::{Adapter, Deployment, Options};
 use quorate_tests::history::{Act, Answer, History};
@@ -29,11 +30,14 @@ const WITHIN: Duration = Duration::from_secs(40);
 /// Votes that are acknowledged before the leader may die.
 const VOTES_BEFORE: usize = 2;
 
-/// What a round may do to the leader.
+/// What a round does while votes come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
+    /// kill -9 of the leader, which starts again once the votes are in.
     KillLeader,
+    /// kill -9 of all at once, which start again at once.
+    KillAll,
 }
 
 struct Run {
@@ -44,7 +48,9 @@ struct Run {
     heads: Heads,
     seed: Seed,
     round: usize,
-    /// Kills with votes under way.
+    /// Rounds with a kill.
+    kills: usize,
+    /// Those with votes under way at that moment.
     in_the_middle: usize,
     longest: Duration,
 }
@@ -67,6 +73,7 @@ impl Run {
             heads: Heads::default(),
             seed: Seed::of_this_run(name),
             round: 0,
+            kills: 0,
             in_the_middle: 0,
             longest: Duration::ZERO,
         }
@@ -91,29 +98,33 @@ impl Run {
         let leader = self.deployment.leader().await;
         let voting = after.iter().zip(0_u64..).map(|(operator, at)| {
             let (operator, proposal) = (operator.clone(), proposal.clone());
-            tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(2 * at)).await;
-                let answered = operator.vote(&proposal, Verdict::Approve).await;
-                (vote(&operator, &proposal), answered, Instant::now())
-            })
+            tokio::spawn(votes(operator, proposal, Duration::from_millis(2 * at)))
         });
         let voting: Vec<_> = voting.collect();
-        let mut killed = None;
-        if fault == Fault::KillLeader {
-            tokio::time::sleep(Duration::from_millis(self.seed.below(25))).await;
-            let process = &mut self.deployment.coordinators.get_mut(&leader).expect("it").process;
-            killed = Some(Instant::now());
-            process.kill();
+        let all = self.deployment.coordinators.keys().copied();
+        let doomed: Vec<u64> = match fault {
+            Fault::None => Vec::new(),
+            Fault::KillLeader => vec![leader],
+            Fault::KillAll => all.collect(),
+        };
+        tokio::time::sleep(Duration::from_millis(self.seed.below(25))).await;
+        let killed = Instant::now();
+        self.deployment.kill_coordinators(&doomed);
+        if fault == Fault::KillAll {
+            self.deployment.start_coordinators();
         }
         let mut last = begin;
         for vote in voting {
-            let (act, answered, at) = vote.await.expect("a vote's task");
-            self.history.note(act, &answered);
+            let (act, answers, at) = vote.await.expect("a vote's task");
+            answers.iter().for_each(|answered| self.history.note(act.clone(), answered));
             last = last.max(at);
         }
-        if let Some(killed) = killed {
-            self.in_the_middle += usize::from(killed < last);
+        if fault == Fault::KillLeader {
             self.deployment.coordinators.get_mut(&leader).expect("it").process.start();
+        }
+        if fault != Fault::None {
+            self.kills += 1;
+            self.in_the_middle += usize::from(killed < last);
         }
         self.finish(&proposal).await;
         self.longest = self.longest.max(begin.elapsed());
@@ -273,16 +284,40 @@ impl Run {
         assert_eq!(started.len(), decisions.len(), "something was started without a decision");
     }
 
-    fn report(&self, kills: usize) {
+    fn report(&self) {
         let (shown, sizes) = self.heads.count();
         eprintln!(
-            "{} coordinators, {kills} kills of the leader, {} with votes under way; clients: {}; {shown} \
-             heads of {sizes} sizes, 0 inconsistent; longest round {:?}",
+            "{} coordinators, {} kills, {} with votes under way; clients: {}; {shown} heads of {sizes} \
+             sizes, 0 inconsistent; longest round {:?}",
             self.deployment.coordinators.len(),
+            self.kills,
             self.in_the_middle,
             self.history,
             self.longest,
         );
+    }
+}
+
+/// What the answers to one operator's vote were, and when the last one came. Whoever gets none votes again.
+async fn votes(
+    operator: Party,
+    proposal: Proposal,
+    after: Duration,
+) -> (Act, Vec<Result<SubmitVoteResponse, CallError>>, Instant) {
+    tokio::time::sleep(after).await;
+    let begin = Instant::now();
+    let mut answers = Vec::new();
+    loop {
+        let answered = operator.vote(&proposal, Verdict::Approve).await;
+        // A refusal that no time heals is an answer, and so is a good one.
+        let is_settled = answered.as_ref().map_or_else(
+            |error| error.problem().is_some_and(|problem| problem.delay().is_none()),
+            |_| true,
+        );
+        answers.push(answered);
+        if is_settled || begin.elapsed() > WITHIN {
+            return (vote(&operator, &proposal), answers, Instant::now());
+        }
     }
 }
 
@@ -301,16 +336,23 @@ async fn leaders_die_and_nothing_is_lost(coordinators: u16, kills: usize, name: 
         run.round(Fault::KillLeader).await;
     }
     run.check().await;
-    run.deployment.kill_coordinators();
+    // Everybody at once: in the middle of voting, and at rest.
+    for _ in 0..kills.div_ceil(10) {
+        run.round(Fault::KillAll).await;
+    }
+    run.check().await;
+    let everybody: Vec<u64> = run.deployment.coordinators.keys().copied().collect();
+    run.deployment.kill_coordinators(&everybody);
     run.deployment.start_coordinators();
     run.deployment.leader().await;
     run.check().await;
     // Alive afterwards: one more decision, and the same once more.
     run.round(Fault::None).await;
     run.check().await;
-    run.report(kills);
+    run.report();
     // A kill that met no vote is no proof.
-    assert!(run.in_the_middle * 2 > kills, "only {} kills were in time", run.in_the_middle);
+    let in_time = run.in_the_middle;
+    assert!(in_time * 2 > run.kills, "only {in_time} of {} kills were in time", run.kills);
     assert!(run.history.count(Answer::Ok) > kills * 5, "hardly any traffic: {}", run.history);
 }
 

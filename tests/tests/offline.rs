@@ -3,11 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use quorate_attest::checkpoint::Checkpoint;
 use quorate_attest::export::{ExportRefused, Root};
+use quorate_attest::head::CosignedHead;
+use quorate_attest::key::CosignSigner;
+use quorate_attest::merkle::{Head, MemoryHashes, prove_inclusion, root_at};
+use quorate_attest::number::{LeafIndex, TreeSize};
+use quorate_attest::proof::TlogProof;
 use quorate_tests::binary;
-use quorate_tests::client::random;
+use quorate_tests::client::{now, random};
 use quorate_tests::deployment::{Adapter, Deployment, Options};
-use quorate_tests::log::verify_export;
+use quorate_tests::log::{WholeLog, verify_export};
 use quorate_tests::process::code_of;
 use quorate_tests::scenario::carry_out;
 use quorate_tests::seed::Seed;
@@ -193,6 +199,76 @@ async fn a_shell_accepts_a_real_certificate_and_refuses_a_changed_one() {
         let own = exported.verify(&changed);
         assert_eq!(code_of(own.status), 3, "byte {position} in {line:?}: {}", said(&own));
     }
+}
+
+/// What a lying quorum could hand out: a leaf of anybody's making behind the charter, under the genuine
+/// cosignatures of all coordinators.
+fn certified_by_all(exported: &Exported, leaf: &str) -> Vec<u8> {
+    let charter = std::fs::read(exported.charter()).expect("the charter");
+    let mut hashes = MemoryHashes::new();
+    hashes.append(&charter);
+    hashes.append(leaf.as_bytes());
+    let size = TreeSize::new(2).expect("a size");
+    let root = root_at(&hashes, size).expect("its root");
+    let origin = exported.deployment.charter.statement.origin.clone();
+    let checkpoint = Checkpoint::new(origin, Head { size, root });
+    let sign = |key: &CosignSigner| key.cosign(&checkpoint, now().to_cosign_time()).to_line();
+    let lines = exported.deployment.stolen_keys().iter().map(sign).collect();
+    let index = LeafIndex::new(1).expect("an index");
+    let path = prove_inclusion(&hashes, index, size).expect("a path");
+    let head = CosignedHead { checkpoint, lines };
+    TlogProof::new(leaf.as_bytes().to_vec(), index, path, head).expect("a proof").to_bytes()
+}
+
+/// The votes are what no coordinator can make up: shell and program check them behind the cosignatures.
+#[tokio::test(flavor = "multi_thread")]
+async fn votes_made_up_under_genuine_cosignatures_are_refused_by_shell_and_program() {
+    let exported = Exported::make().await;
+    let log = WholeLog::read(&exported.deployment.operator("o1")).await;
+    let good = String::from_utf8(log.leaves[1].clone()).expect("text");
+    let good = good.as_str();
+    let certificate = certified_by_all(&exported, good);
+    for accepted in [by_shell(&exported, &certificate), exported.verify(&certificate)] {
+        assert_eq!(code_of(accepted.status), 0, "{}", said(&accepted));
+    }
+
+    let (rest, vote) = good.rsplit_once("\n\n").expect("the lines of the votes");
+    let first = vote.lines().next().expect("a vote");
+    let flipped = {
+        let at = first.len() - 10;
+        let by = if first.as_bytes()[at] == b'A' { "B" } else { "A" };
+        format!("{}{by}{}", &first[..at], &first[at + 1..])
+    };
+    let (words, votes) = rest.rsplit_once("\n\n").expect("the text of the votes");
+    let replaced = |from: &str, to: &str| {
+        assert!(good.contains(from), "{from:?} is not in\n{good}");
+        good.replacen(from, to, 1)
+    };
+    let in_votes = |from: &str, to: &str| {
+        assert!(votes.contains(from), "{from:?} is not in\n{votes}");
+        format!("{words}\n\n{}\n\n{vote}", votes.replacen(from, to, 1))
+    };
+    let rows = [
+        ("a flipped bit", replaced(first, &flipped), "is false"),
+        ("a vote twice", replaced(first, &format!("{first}\n{first}")), "there twice"),
+        ("a stranger's vote", replaced("/operator/o1 ", "/operator/o9 "), "not in the charter"),
+        ("another target", replaced("service:one", "service:two"), "another proposal"),
+        ("rejections", in_votes("verdict approve", "verdict reject"), "do not approve"),
+        ("votes of another epoch", in_votes("epoch 1", "epoch 2"), "another epoch"),
+        ("a decision of another epoch", replaced("epoch 1", "epoch 2"), "another epoch"),
+    ];
+    for (what, leaf, why) in rows {
+        let certificate = certified_by_all(&exported, &leaf);
+        let refused = by_shell(&exported, &certificate);
+        assert_eq!(code_of(refused.status), 3, "{what}: {}", said(&refused));
+        assert!(said(&refused).contains(why), "{what}: {}", said(&refused));
+        let own = exported.verify(&certificate);
+        assert_eq!(code_of(own.status), 3, "{what}: {}", said(&own));
+    }
+    // One vote too few: who had to approve is the program's to know, and it refuses.
+    let one_short = certified_by_all(&exported, &replaced(&format!("{first}\n"), ""));
+    let own = exported.verify(&one_short);
+    assert_eq!(code_of(own.status), 3, "{}", said(&own));
 }
 
 fn by_shell(exported: &Exported, certificate: &[u8]) -> Output {

@@ -14,7 +14,7 @@ use quorate_tests::client::reason;
 use quorate_tests::deployment::{Adapter, Deployment, Options};
 use quorate_tests::process::code_of;
 use quorate_tests::scenario::{WITHIN, carry_out, copy_folder, decide, restore_folder};
-use quorate_tests::{effects, journals, wait};
+use quorate_tests::{disks, effects, journals, wait};
 
 /// Decisions between the copy and its return: the copy's sequence must lie well below the recorded one.
 const BETWEEN: u64 = 4;
@@ -144,17 +144,25 @@ async fn a_coordinator_whose_disk_was_restored_ends_before_it_signs_or_votes() {
     let mut deployment = counted().await;
     drop(carry_out(&deployment, "service:first", "n1").await);
     let leader = deployment.leader().await;
-    let id = *deployment.coordinators.keys().find(|id| **id != leader).expect("a follower");
+    let mut followers = deployment.coordinators.keys().copied().filter(|id| *id != leader);
+    let (id, other) = (followers.next().expect("one"), followers.next().expect("another"));
     let data = deployment.coordinators[&id].folder.join("data");
     let copy = deployment.root.join("copy");
     stop(&mut deployment, id).await;
     copy_folder(&data, &copy);
     deployment.coordinators.get_mut(&id).expect("it").process.start();
+    deployment.certified(1).await;
+    // Without the other one, no head is certified that it has not signed.
+    stop(&mut deployment, other).await;
     let (_, number) = carry_out(&deployment, "service:second", "n2").await;
+    deployment.coordinators.get_mut(&other).expect("it").process.start();
     let leaf = deployment.operator("o1").decision(&deployment.cluster, number).await;
     deployment.certified(leaf.expect("the decision").leaf_index + 1).await;
     stop(&mut deployment, id).await;
     let stopped = posix_now();
+    let newest = disks::last_signed(&deployment, id, &data).await;
+    let copied = disks::last_signed(&deployment, id, &copy).await;
+    assert!(copied.size < newest.size, "it has signed since it was copied: {newest:?}");
     restore_folder(&copy, &data);
 
     let process = &mut deployment.coordinators.get_mut(&id).expect("it").process;
@@ -162,6 +170,8 @@ async fn a_coordinator_whose_disk_was_restored_ends_before_it_signs_or_votes() {
     let status = process.ended(Duration::from_secs(30)).await;
     assert_eq!(code_of(status), 1, "{}", process.log_tail());
     assert!(process.log_text().contains("rolled back"), "{}", process.log_tail());
+    let signed = disks::last_signed(&deployment, id, &data).await;
+    assert_eq!(signed, copied, "it signed with what it had forgotten");
 
     // The others go on without it, and nothing of it is newer than its stop.
     drop(carry_out(&deployment, "service:third", "n3").await);

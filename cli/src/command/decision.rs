@@ -13,7 +13,7 @@ use quorate_proto::pb::v1::{
 
 use super::{Env, agent};
 use crate::Done;
-use crate::args::Mutation;
+use crate::args::{Mutation, Wait};
 use crate::connect::Session;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -33,6 +33,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   quorate decision show 1
+  quorate decision show 1 --wait
   quorate decision show shop/1 -o yaml")]
     Show(ShowArgs),
     /// Print decisions as they are made and change, until Ctrl-C
@@ -55,7 +56,7 @@ open its like again.")]
 Examples:
   quorate decision certificate 1 > 1.tlog-proof
   quorate decision certificate shop/1 -o json")]
-    Certificate(ShowArgs),
+    Certificate(CertificateArgs),
 }
 
 /// Arguments of `decision list`.
@@ -78,9 +79,18 @@ pub(crate) struct ListArgs {
     limit: u32,
 }
 
-/// Arguments that name one decision.
+/// Arguments of `decision show`.
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
+    /// NUMBER, CLUSTER/NUMBER, or the fencing token INCARNATION.NUMBER
+    decision: String,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+/// Arguments of `decision certificate`.
+#[derive(Debug, Args)]
+pub(crate) struct CertificateArgs {
     /// NUMBER, CLUSTER/NUMBER, or the fencing token INCARNATION.NUMBER
     decision: String,
 }
@@ -195,6 +205,9 @@ async fn one(session: &Session, of: DecisionRef, view: View) -> Result<Decision,
 async fn show(args: &ShowArgs, env: &Env) -> Done {
     let session = env.session()?;
     let of = named(&session, &args.decision, None).await?;
+    if let Some(limit) = args.wait.span() {
+        return super::proposal::wait_for_outcome(&session, of, limit, env).await;
+    }
     let decision = one(&session, of, View::Full).await?;
     env.printer.print(&decision)?;
     Ok(Exit::Ok)
@@ -247,7 +260,7 @@ async fn ack(args: AckArgs, env: &Env) -> Done {
     agent::submit_act(&session, act, &args.mutation, env).await
 }
 
-async fn certificate(args: &ShowArgs, env: &Env) -> Done {
+async fn certificate(args: &CertificateArgs, env: &Env) -> Done {
     let session = env.session()?;
     let of = named(&session, &args.decision, None).await?;
     let response = session

@@ -7,16 +7,15 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use quorate_attest::id::RuleName;
 use quorate_attest::operator_statement::{OVERRIDE_MAX, Override};
-use quorate_attest::signed::Signed;
 use quorate_proto::pb::v1::{ListOverridesRequest, SubmitOverrideRequest};
 
 use super::{Env, proposal};
 use crate::args::Mutation;
 use crate::exit::Exit;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::output::time::{ms_of, parse_span};
 use crate::signing::{Signer, nonce, sentence};
-use crate::{Done, clock, files};
+use crate::{Done, clock};
 
 /// Verbs of `override`.
 #[derive(Debug, Subcommand)]
@@ -104,16 +103,7 @@ async fn sign(args: SignArgs, env: &Env) -> Done {
     let session = env.session()?;
     let signer = Signer::of(args.key.as_deref(), &session.context)?;
     let signed = match &args.note {
-        Some(path) => {
-            let begun: Signed<Override> =
-                Signed::parse(&files::read_bytes(path)?).map_err(|error| {
-                    Failure::unverified(format!("{}: {}", path.display(), chain(&error)))
-                })?;
-            let own = signer.sign(begun.statement.clone());
-            let mut lines = begun.lines;
-            lines.extend(own.lines);
-            Signed::new(begun.statement, lines)
-        }
+        Some(path) => signer.add_to::<Override>(path)?,
         None => signer.sign(begin(&args, &session).await?),
     };
     if args.print {

@@ -28,7 +28,7 @@ use crate::signing::{Signer, sentence};
 
 pub(crate) use build::{Draft, open_draft};
 pub(super) use list::resolve;
-pub(super) use open::{danger_of, wait_for};
+pub(super) use open::{danger_of, wait_for, wait_for_outcome};
 
 /// Verbs of `proposal`.
 #[derive(Debug, Subcommand)]

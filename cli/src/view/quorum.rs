@@ -21,7 +21,8 @@ impl View for ListCoordinatorsResponse {
                 vec![
                     one.id.to_string(),
                     role,
-                    one.term.to_string(),
+                    // A coordinator that was asked itself does not know the other followers' terms.
+                    if one.term == 0 { "-".to_owned() } else { one.term.to_string() },
                     one.matched_index.to_string(),
                     one.trails_by.to_string(),
                     one.cosigned_size.to_string(),

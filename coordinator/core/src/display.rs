@@ -221,7 +221,7 @@ impl Display for RuleRefused {
             Lift::Nothing => Ok(()),
         }?;
         match self.next_allowed {
-            Some(next) => write!(f, "; next allowed {next}"),
+            Some(next) => write!(f, "; next allowed {}", next.utc()),
             None => Ok(()),
         }
     }

@@ -108,11 +108,21 @@ impl Observations {
                 });
             }
         }
-        if observe.observed > now.saturating_add(skew) {
+        let ahead = now.saturating_add(skew);
+        // Agents number by the certified time in milliseconds where that is above their counter. A
+        // number that nobody signed can stand no further ahead than a moment, and then the agent's
+        // next one is above it again: no liar locks an agent out for longer than it leads.
+        if observe.sequence.get() > ahead.get() {
+            return Err(Rejection::Malformed {
+                field: "sequence".to_owned(),
+                why: "an agent's numbers do not run ahead of the time in milliseconds".to_owned(),
+            });
+        }
+        if observe.observed > ahead {
             return Err(Rejection::OutsideWindow {
                 now,
                 not_before: now.saturating_sub(window),
-                expires: now.saturating_add(skew),
+                expires: ahead,
             });
         }
         let age = now.since(observe.observed);

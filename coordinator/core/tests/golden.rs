@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Checked, Draft, NETWORK, START, World, at, origin};
+use common::{Checked, Draft, NETWORK, World, at, origin, times};
 use quorate_attest::id::{Digest, JournalInstance, KeyName, ProposalId};
 use quorate_attest::leaf::Leaf;
 use quorate_attest::operator_statement::Automation;
@@ -181,7 +181,7 @@ impl Script {
             let long = JournalInstance::from_bytes([instance; 16]).to_string();
             answer = answer.replace(&long, &format!("journal-{instance}"));
         }
-        relative_times(&answer)
+        times::relative(&answer)
     }
 
     fn body(&mut self, name: &str, words: &[&str]) -> Body {
@@ -364,23 +364,4 @@ fn leaf_line(bytes: &[u8]) -> String {
         Leaf::Act(signed) => format!("act {}", signed.statement.act),
         Leaf::Incarnation(_) => "incarnation".to_owned(),
     }
-}
-
-/// Log times become `+<ms>` since the start.
-fn relative_times(text: &str) -> String {
-    let prefix = (START / 1_000_000_000).to_string();
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find(&prefix) {
-        let digits: String = rest[at..].chars().take_while(char::is_ascii_digit).collect();
-        out.push_str(&rest[..at]);
-        let alone = !out.ends_with(|c: char| c.is_ascii_digit()) && digits.len() == 13;
-        match digits.parse::<u64>() {
-            Ok(ms) if alone && ms >= START => write!(out, "+{}", ms - START).expect("text"),
-            Ok(_) | Err(_) => out.push_str(&digits),
-        }
-        rest = &rest[at + digits.len()..];
-    }
-    out.push_str(rest);
-    out
 }

@@ -6,20 +6,19 @@
 //! itself the question about rolled-back disks.
 
 mod files;
+mod replica;
 mod running;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use quorate_attest::{charter::Charter, key::CosignSigner, signed::Signed};
-use quorate_proto::{identity::Identity, key_file};
-use quorate_store::{Disk, FaultCell, OpenOptions, Store, StoreGuard, WriterMode};
+use quorate_attest::charter::Charter;
 use tokio::{
     net::TcpListener,
     sync::{Notify, watch},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::files::Files;
+use self::{files::Files, replica::Replica};
 pub use self::{
     files::StartError,
     running::{Addresses, Readiness, Running},
@@ -29,16 +28,13 @@ use crate::{
     catalog::Catalog,
     clock::Clock,
     config::Config,
-    handle::{self, Handle},
-    leader::{self, ClockRefusals},
+    handle::Handle,
+    leader,
     raft::{
         self, Raft,
         clock_door::ClockDoor,
-        envelope::Desk,
         membership::{self, Roster},
-        network::Network,
-        peers::Peers,
-        rollback::{self, OwnRecord},
+        rollback,
         server::RaftServer,
     },
     serve::{self, Listening},
@@ -47,9 +43,6 @@ use crate::{
     store_watch::StoreWatch,
     telemetry,
 };
-
-/// Fsyncs measured at start.
-const FSYNC_ROUNDS: usize = 40;
 
 /// Starts coordinators.
 #[derive(Debug)]
@@ -71,162 +64,61 @@ impl Coordinator {
     pub async fn start_with(config: Config, clock: Clock) -> Result<Running, StartError> {
         telemetry::recorder();
         let files = Files::load(&config)?;
-        let store = open_store(&config, &files).await?;
-        let assembled = assemble(config, clock, files, store).await?;
+        let assembled = assemble(config, clock, files).await?;
         assembled.begin().await
     }
-}
-
-/// Measures the disk and opens the three files; never creates them.
-async fn open_store(config: &Config, files: &Files) -> Result<OpenedStore, StartError> {
-    let directory = config.data_dir.clone();
-    let measured = {
-        let directory = directory.clone();
-        tokio::task::spawn_blocking(move || quorate_store::fsync::measure(&directory, FSYNC_ROUNDS))
-    };
-    let times = measured
-        .await
-        .map_err(io::Error::other)
-        .and_then(|times| times)
-        .map_err(|source| io_error(format!("{}", directory.display()), source))?;
-    // The slowest of a few may be a hiccup of a busy machine: that is a warning, the half is not.
-    let (median, slow) = (times.percentile(50) * 3, times.percentile(99) * 3);
-    let have_ms = config.raft.election_min_ms;
-    if median.as_millis() > u128::from(have_ms) {
-        return Err(StartError::SlowDisk {
-            path: directory,
-            fsync_ms: times.percentile(50).as_millis(),
-            have_ms,
-            want_ms: median.as_millis(),
-        });
-    }
-    if slow.as_millis() > u128::from(have_ms) {
-        tracing::warn!(
-            fsync_p99_ms = %times.percentile(99).as_millis(),
-            election_min_ms = have_ms,
-            "the slowest fsyncs come near the election timeout: elections may fail under load"
-        );
-    }
-    let key = key_file::load(&config.cosign_key)?;
-    let options = OpenOptions {
-        origin: files.charter.statement.origin.clone(),
-        node_id: config.id,
-        signer: CosignSigner::new(files.identity.key_name(), key),
-        quota_bytes: Some(config.store.quota_bytes),
-        mode: WriterMode::Thread,
-        observer: Some(serve::commit_observer()),
-    };
-    let mut store = Store::open(&Disk::Directory(directory), options)?;
-    let own = rollback::own_record(&mut store.log, &store.sign_once).await;
-    let own = own.map_err(|error| StartError::Raft(error.to_string()))?;
-    Ok(OpenedStore { store, own })
-}
-
-struct OpenedStore {
-    store: Store,
-    own: OwnRecord,
 }
 
 /// Everything that exists before Raft runs.
 struct Assembled {
     config: Config,
-    charter: Signed<Charter>,
-    identity: Identity,
-    handle: Handle,
+    files: Files,
+    replica: Replica,
     signer: SignerHandle,
-    fault: FaultCell,
-    guard: StoreGuard,
-    own: OwnRecord,
-    is_pristine: bool,
-    clock_refusals: ClockRefusals,
-    news: Arc<Notify>,
+    served: Served,
     raft_gate: watch::Sender<bool>,
-    readiness: Readiness,
     stop: CancellationToken,
-    clients: Listening,
-    peers: Listening,
     tasks: TaskTracker,
-    addresses: Addresses,
 }
 
-async fn assemble(
-    config: Config,
-    clock: Clock,
-    files: Files,
-    opened: OpenedStore,
-) -> Result<Assembled, StartError> {
-    let OpenedStore { store, own } = opened;
-    let Files { charter, tls, identity } = files;
-    let desk = Desk::new(charter.statement.origin.clone(), config.id);
-    let peers = Peers::new(desk, &config.peers, tls.client_config()?);
-    let clock_refusals = ClockRefusals::default();
-    let network =
-        Network::new(peers.clone(), config.raft.election_max() * 2, clock_refusals.clone());
-    let raft_config = raft::config(identity.network().as_str(), &config.raft)
-        .map_err(|error| StartError::Raft(error.to_string()))?;
-    let raft = Raft::build(config.id, raft_config, network, store.log, store.state_machine)
-        .await
-        .map_err(|error| StartError::Raft(error.to_string()))?;
-    let handle = Handle::new(handle::Parts {
-        raft,
-        machine: store.machine,
-        leaves: store.leaves,
-        peers: peers.clone(),
-        clock: clock.clone(),
-        fault: store.fault.watch(),
-        network: identity.network().clone(),
-        clients: config.clients.clone(),
-        queue_max: usize::try_from(config.limits.queued_writes).unwrap_or(usize::MAX),
-    });
+/// The listeners, and what the services behind them share with the rest.
+struct Served {
+    clients: Listening,
+    peers: Listening,
+    addresses: Addresses,
+    readiness: Readiness,
+    news: Arc<Notify>,
+}
+
+async fn assemble(config: Config, clock: Clock, files: Files) -> Result<Assembled, StartError> {
+    let replica = Replica::build(&config, clock.clone(), &files).await?;
     let stop = CancellationToken::new();
-    let (from_clients, from_peers) = (Listening::default(), Listening::default());
-    let outbox = watch::Sender::new(exchange::Outbox::default());
     let raft_gate = watch::Sender::new(false);
+    let door = ClockDoor::new(clock);
+    let outbox = watch::Sender::new(exchange::Outbox::default());
     let signer_parts = signer::Parts {
-        handle: handle.clone(),
-        sign_once: store.sign_once,
-        charter: charter.statement.clone(),
-        own: identity.key_name(),
+        handle: replica.handle.clone(),
+        sign_once: replica.sign_once.clone(),
+        charter: files.charter.statement.clone(),
+        own: files.identity.key_name(),
         data_dir: config.data_dir.clone(),
         outbox: outbox.clone(),
         permitted: raft_gate.subscribe(),
+        calm: door.calm(),
     };
     let signer = signer::start(signer_parts, stop.clone()).await?;
-    let tasks = TaskTracker::new();
-    let readiness = Readiness::new();
-    let news = Arc::new(Notify::new());
     let verifiers = Verifiers::new();
-    let context = Context {
-        handle: handle.clone(),
-        signer: signer.clone(),
-        catalog: Catalog::start(handle.clone(), stop.clone()),
-        verifiers: verifiers.clone(),
-        watches: Watches::new(config.limits.caller_watches),
-        store: StoreWatch::start(store.quota, stop.clone())
-            .map_err(|source| io_error(config.data_dir.display().to_string(), source))?,
-        readiness: readiness.clone(),
-        news: Arc::clone(&news),
-        stop: from_clients.drain.clone(),
-        peers: config.peers.clone(),
-    };
     let server = RaftServer::new(
-        handle.clone(),
-        ClockDoor::new(clock),
-        store.snapshots,
-        raft_gate.subscribe(),
-        verifiers,
-    );
-    let door = Door::new(identity.network().clone(), &config.limits);
-    let plan = serve::Plan {
-        config: &config,
-        tls: &tls,
-        context,
-        server,
+        replica.handle.clone(),
         door,
-        clients: from_clients.clone(),
-        peers: from_peers.clone(),
-    };
-    let addresses = plan.listen().await?;
+        replica.snapshots.clone(),
+        raft_gate.subscribe(),
+        verifiers.clone(),
+    );
+    let serving = Serving { config: &config, files: &files, replica: &replica };
+    let served = serving.listen(server, signer.clone(), verifiers, &stop).await?;
+    let tasks = TaskTracker::new();
+    let peers = replica.handle.peers();
     for peer in peers.ids() {
         let offers = exchange::offer_to(
             peer,
@@ -237,26 +129,54 @@ async fn assemble(
         );
         tasks.spawn(offers);
     }
-    Ok(Assembled {
-        config,
-        charter,
-        identity,
-        handle,
-        signer,
-        fault: store.fault,
-        guard: store.guard,
-        own,
-        is_pristine: store.is_pristine,
-        clock_refusals,
-        news,
-        raft_gate,
-        readiness,
-        stop,
-        clients: from_clients,
-        peers: from_peers,
-        tasks,
-        addresses,
-    })
+    Ok(Assembled { config, files, replica, signer, served, raft_gate, stop, tasks })
+}
+
+/// What the listeners are made from.
+struct Serving<'a> {
+    config: &'a Config,
+    files: &'a Files,
+    replica: &'a Replica,
+}
+
+impl Serving<'_> {
+    /// Starts the services. They run before Raft does.
+    async fn listen(
+        self,
+        server: RaftServer,
+        signer: SignerHandle,
+        verifiers: Verifiers,
+        stop: &CancellationToken,
+    ) -> Result<Served, StartError> {
+        let Self { config, files, replica } = self;
+        let (clients, peers) = (Listening::default(), Listening::default());
+        let readiness = Readiness::new();
+        let news = Arc::new(Notify::new());
+        let context = Context {
+            handle: replica.handle.clone(),
+            signer,
+            catalog: Catalog::start(replica.handle.clone(), stop.clone()),
+            verifiers,
+            watches: Watches::new(config.limits.caller_watches),
+            store: StoreWatch::start(replica.quota.clone(), stop.clone())
+                .map_err(|source| io_error(config.data_dir.display().to_string(), source))?,
+            readiness: readiness.clone(),
+            news: Arc::clone(&news),
+            stop: clients.drain.clone(),
+            peers: config.peers.clone(),
+        };
+        let plan = serve::Plan {
+            config,
+            tls: &files.tls,
+            context,
+            server,
+            door: Door::new(files.identity.network().clone(), &config.limits),
+            clients: clients.clone(),
+            peers: peers.clone(),
+        };
+        let addresses = plan.listen().await?;
+        Ok(Served { clients, peers, addresses, readiness, news })
+    }
 }
 
 pub(crate) fn io_error(what: String, source: io::Error) -> StartError {
@@ -266,42 +186,45 @@ pub(crate) fn io_error(what: String, source: io::Error) -> StartError {
 impl Assembled {
     /// From the question about rolled-back disks to a running Raft.
     async fn begin(self) -> Result<Running, StartError> {
-        let charter = &self.charter.statement;
-        let name = self.identity.key_name();
-        let asked = rollback::ask(self.handle.peers(), charter, &name, self.own).await;
+        let Replica { handle, own, .. } = &self.replica;
+        let charter = &self.files.charter.statement;
+        let name = self.files.identity.key_name();
+        let asked = rollback::ask(handle.peers(), charter, &name, *own).await;
         if let Err(rolled_back) = asked {
             self.stop.cancel();
-            self.clients.drain.cancel();
-            self.peers.drain.cancel();
-            drop(self.handle);
-            self.guard.close().await;
+            self.served.clients.drain.cancel();
+            self.served.peers.drain.cancel();
+            let Replica { handle, guard, .. } = self.replica;
+            drop(handle);
+            guard.close().await;
             return Err(rolled_back.into());
         }
-        let raft = self.handle.raft().clone();
+        let raft = handle.raft().clone();
         raft.run();
         self.raft_gate.send_replace(true);
         self.initialize(&raft).await?;
         self.spawn_tasks(&raft);
         Ok(Running {
-            handle: self.handle,
+            handle: self.replica.handle,
             signer: self.signer,
-            readiness: self.readiness,
-            addresses: self.addresses,
-            fault: self.fault,
-            guard: Some(self.guard),
+            readiness: self.served.readiness,
+            addresses: self.served.addresses,
+            fault: self.replica.fault,
+            guard: Some(self.replica.guard),
             stop: self.stop,
-            clients: self.clients,
-            peers: self.peers,
+            clients: self.served.clients,
+            peers: self.served.peers,
             tasks: self.tasks,
         })
     }
 
     /// The coordinator with the smallest id of the first charter starts the quorum, once.
     async fn initialize(&self, raft: &Raft) -> Result<(), StartError> {
-        let roster = roster(&self.charter.statement);
+        let charter = &self.files.charter.statement;
+        let roster = roster(charter);
         let is_first = roster.keys().next() == Some(&self.config.id);
-        let is_founding = self.charter.statement.previous.is_none();
-        if !self.is_pristine || !is_first || !is_founding {
+        let is_founding = charter.previous.is_none();
+        if !self.replica.is_pristine || !is_first || !is_founding {
             return Ok(());
         }
         let initialized = membership::initialize(raft, &roster).await;
@@ -309,7 +232,7 @@ impl Assembled {
     }
 
     fn spawn_tasks(&self, raft: &Raft) {
-        let (handle, stop) = (&self.handle, &self.stop);
+        let (handle, stop) = (&self.replica.handle, &self.stop);
         let rosters = watch::Sender::new(Roster::new());
         self.tasks.spawn(follow_charter(handle.clone(), rosters.clone(), stop.clone()));
         self.tasks.spawn(membership::reconcile(raft.clone(), rosters.subscribe(), stop.clone()));
@@ -318,15 +241,15 @@ impl Assembled {
             leader::Parts {
                 handle: handle.clone(),
                 signer: self.signer.clone(),
-                charter: self.charter.clone(),
-                clock_refusals: self.clock_refusals.clone(),
-                news: Arc::clone(&self.news),
+                charter: self.files.charter.clone(),
+                clock_refusals: self.replica.clock_refusals.clone(),
+                news: Arc::clone(&self.served.news),
                 lease: self.config.raft.election_max(),
             },
             stop.clone(),
         ));
-        self.tasks.spawn(raft::watch_core(raft.clone(), self.fault.clone(), stop.clone()));
-        self.tasks.spawn(become_ready(handle.clone(), self.readiness.clone(), stop.clone()));
+        self.tasks.spawn(raft::watch_core(raft.clone(), self.replica.fault.clone(), stop.clone()));
+        self.tasks.spawn(become_ready(handle.clone(), self.served.readiness.clone(), stop.clone()));
     }
 }
 

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use openraft::async_runtime::WatchReceiver;
 use quorate_attest::{charter::Charter, id::NetworkName};
 use quorate_core::Machine;
-use quorate_store::{FaultWatch, Leaves, LogId, MachineHandle};
+use quorate_store::{FaultWatch, Leaves, LogId, MachineHandle, Vote};
 use tokio::{
     sync::{Semaphore, watch},
     time::Instant,
@@ -157,6 +157,11 @@ impl Handle {
         self.inner.heard.send_replace(Some((leader, Instant::now())));
     }
 
+    /// Whether this is the vote by which this replica is led: not that of a leader deposed since.
+    pub(crate) fn follows(&self, vote: &Vote) -> bool {
+        self.inner.raft.metrics().borrow_watched().vote == *vote
+    }
+
     /// The fault that stopped this replica, if one did.
     pub fn faulted(&self) -> Option<String> {
         self.inner.fault.get().map(|fault| fault.to_string())
@@ -184,6 +189,11 @@ impl Handle {
     /// Whether this replica leads, as far as it knows.
     pub fn leads(&self) -> bool {
         self.leader() == Some(self.own())
+    }
+
+    /// How often the machine came from a snapshot.
+    pub(crate) fn restored(&self) -> watch::Receiver<u64> {
+        self.inner.machine.restored()
     }
 
     /// The last applied entry; changes after its leaves can be read.

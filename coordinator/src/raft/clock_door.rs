@@ -4,6 +4,9 @@
 //! follower therefore refuses AppendEntries whose newest log time is more than 2 s ahead of its own
 //! clock; to Raft that is a lost message, which is always safe. It refuses that leader's heartbeats
 //! too until its own clock has caught up, or they would keep a lease alive that commits nothing.
+//!
+//! The other direction cannot be judged here: after a cut, old entries come late and are honest. The
+//! door only notes when the leader had nothing on its way ([`Calm`]); the signer does the rest.
 
 use std::sync::{
     Arc,
@@ -14,6 +17,7 @@ use metrics::gauge;
 use openraft::{EntryPayload, raft::AppendEntriesRequest};
 use quorate_attest::log_time::LogTime;
 use quorate_store::TypeConfig;
+use tokio::{sync::watch, time::Instant};
 
 use crate::clock::Clock;
 
@@ -25,11 +29,25 @@ pub struct AheadOfClock {
     pub ahead: LogTime,
 }
 
-/// The door of one replica.
+/// A message of the leader that ended exactly at its commit index: it had sent us all it had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Calm {
+    /// The leader's term, in which it also committed the entry.
+    pub term: u64,
+    /// The commit index.
+    pub index: u64,
+    /// When it came, by our own clock.
+    pub at: LogTime,
+    /// The same by the steady clock.
+    pub heard: Instant,
+}
+
+/// The door of one replica. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ClockDoor {
     clock: Clock,
     refused: Arc<Refused>,
+    calm: watch::Sender<Option<Calm>>,
 }
 
 /// The leadership that was refused last, and the time it was refused for. Two words are enough: a
@@ -43,7 +61,26 @@ struct Refused {
 impl ClockDoor {
     /// A door that compares with `clock`.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, refused: Arc::default() }
+        Self { clock, refused: Arc::default(), calm: watch::Sender::new(None) }
+    }
+
+    /// The newest calm message.
+    pub fn calm(&self) -> watch::Receiver<Option<Calm>> {
+        self.calm.subscribe()
+    }
+
+    /// Notes whether an admitted message of the leader is calm. What it committed in its own term
+    /// only: before that it does not know which entries of its predecessors are committed.
+    pub fn note(&self, request: &AppendEntriesRequest<TypeConfig>) {
+        let term = request.vote.leader_id().term;
+        let end = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        let Some(commit) = request.leader_commit.filter(|commit| Some(*commit) == end) else {
+            return;
+        };
+        if commit.leader_id.term == term {
+            let (at, heard) = (self.clock.now(), Instant::now());
+            self.calm.send_replace(Some(Calm { term, index: commit.index, at, heard }));
+        }
     }
 
     /// Whether this message may reach Raft.
@@ -109,6 +146,25 @@ mod tests {
             entries: entries.collect(),
             leader_commit: None,
         }
+    }
+
+    #[test]
+    fn a_message_is_calm_that_ends_at_what_its_leader_committed_itself() {
+        let clock = Clock::system();
+        let door = ClockDoor::new(clock.clone());
+        let calm = door.calm();
+        let note = |request: AppendEntriesRequest<TypeConfig>, commit: Option<LogId>| {
+            door.note(&AppendEntriesRequest { leader_commit: commit, ..request });
+            calm.borrow().map(|calm| (calm.term, calm.index))
+        };
+        let at = |term, index| Some(LogId::new_term_index(term, index));
+        assert_eq!(note(append(3, &[]), None), None, "it claims nothing");
+        assert_eq!(note(append(3, &[clock.now()]), at(3, 0)), None, "an entry is on its way");
+        let of_a_predecessor = AppendEntriesRequest { prev_log_id: at(2, 9), ..append(3, &[]) };
+        assert_eq!(note(of_a_predecessor, at(2, 9)), None, "not its own");
+        assert_eq!(note(append(3, &[]), at(3, 7)), None, "we do not have all of it yet");
+        assert_eq!(note(append(3, &[clock.now()]), at(3, 1)), Some((3, 1)));
+        assert_eq!(note(append(4, &[]), at(4, 0)), Some((4, 0)));
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //!
 //! This folder, `handle.rs` and the crate `quorate-store` are the only places that name an openraft
 //! type. Reading order: [`peers`] (who is where, one channel per lane), [`envelope`] (who speaks to
-//! whom, in which log), [`network`] (what we send), [`server`] (what we accept), [`clock_door`]
-//! (entries from the future are lost messages), [`membership`] (the charter is the only source),
-//! [`rollback`] (what is asked before the first message).
+//! whom, in which log), [`network`] (what we send), `heartbeat` (on one open stream), [`server`]
+//! (what we accept), [`clock_door`] (entries from the future are lost messages), [`membership`] (the
+//! charter is the only source), [`rollback`] (what is asked before the first message).
 
 pub mod clock_door;
 pub mod envelope;
+mod heartbeat;
 pub mod membership;
 pub mod network;
 pub mod peers;

@@ -36,11 +36,12 @@ use tonic::{Code, Response, Status, transport::Channel};
 
 use super::{
     envelope::EnvelopeRefused,
+    heartbeat::Line,
     peers::{Lane, Peers},
 };
 use crate::leader::ClockRefusals;
 
-type RpcResult<T> = Result<T, RPCError<TypeConfig>>;
+pub(super) type RpcResult<T> = Result<T, RPCError<TypeConfig>>;
 type Answers = BoxStream<'static, RpcResult<StreamAppendResult<TypeConfig>>>;
 
 /// Makes a lane for each purpose and peer.
@@ -60,7 +61,7 @@ impl Network {
     }
 
     fn lane(&self, to: u64, lane: Lane) -> PeerLane {
-        PeerLane { to, lane, network: self.clone() }
+        PeerLane { to, lane, network: self.clone(), line: None }
     }
 }
 
@@ -85,6 +86,8 @@ pub struct PeerLane {
     to: u64,
     lane: Lane,
     network: Network,
+    /// Heartbeats only: the stream of the last one.
+    pub(super) line: Option<Line>,
 }
 
 impl PeerLane {
@@ -188,6 +191,11 @@ impl NetStreamAppend<TypeConfig> for PeerLane {
                 let none: Answers = Box::pin(stream::empty());
                 return Ok(none);
             };
+            if self.lane == Lane::Heartbeat {
+                let answer = within(option.hard_ttl(), self.beat(&first)).await??;
+                let answers: Answers = Box::pin(stream::iter([Ok(answer)]));
+                return Ok(answers);
+            }
             let mut client = self.client()?;
             let sent = Arc::new(AtomicU64::new(0));
             let (desk, to) = (self.network.peers.desk().clone(), self.to);
@@ -196,14 +204,15 @@ impl NetStreamAppend<TypeConfig> for PeerLane {
                 count.fetch_add(1, Ordering::Relaxed);
                 desk.seal(to, &request)
             });
-            let answers = within(self.answer_within(&option), client.stream_append(requests))
+            let within_time = self.answer_within(&option);
+            let answers = within(within_time, client.stream_append(requests))
                 .await?
                 .map_err(|status| self.failed(status))?;
             let answers = Awaited {
                 answers: answers.into_inner(),
                 sent,
                 answered: 0,
-                within: self.answer_within(&option),
+                within: within_time,
                 peer: self.to,
                 network: self.network.clone(),
             };
@@ -215,12 +224,7 @@ impl NetStreamAppend<TypeConfig> for PeerLane {
 
 impl PeerLane {
     fn answer_within(&self, option: &RPCOption) -> Duration {
-        match self.lane {
-            Lane::Heartbeat => option.hard_ttl(),
-            Lane::Log | Lane::Snapshot | Lane::Call | Lane::Exchange => {
-                option.hard_ttl().max(self.network.answer_within)
-            }
-        }
+        option.hard_ttl().max(self.network.answer_within)
     }
 }
 

@@ -258,6 +258,9 @@ impl Incoming {
             Status::aborted(ahead.to_string())
         })?;
         self.server.handle.hear(self.peer);
+        if self.server.handle.follows(&request.vote) {
+            self.server.door.note(&request);
+        }
         Ok(request)
     }
 }

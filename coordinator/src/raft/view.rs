@@ -33,6 +33,8 @@ pub struct RaftView {
     pub last_index: u64,
     /// The last entry it applied.
     pub applied_index: u64,
+    /// Entries up to this one are gone: only snapshots still tell of them.
+    pub purged_index: u64,
     /// Voters of the membership in effect; two sets while it changes.
     pub voters: Vec<Vec<u64>>,
     /// Everybody in it.
@@ -68,6 +70,7 @@ impl Handle {
             leader,
             last_index: metrics.last_log_index.unwrap_or(0),
             applied_index: metrics.last_applied.map_or(0, |log_id| log_id.index),
+            purged_index: metrics.purged.map_or(0, |log_id| log_id.index),
             voters: membership
                 .get_joint_config()
                 .iter()

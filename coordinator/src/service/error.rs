@@ -70,116 +70,90 @@ pub(crate) fn problem(rejection: &Rejection, now: LogTime) -> Problem {
     }
 }
 
+/// Adds metadata: a field under its own name, anything else under the name it is given.
+macro_rules! with {
+    ($problem:expr) => { $problem };
+    ($problem:expr, $key:literal = $value:expr $(, $($rest:tt)*)?) => {
+        with!($problem.with($key, $value) $(, $($rest)*)?)
+    };
+    ($problem:expr, $field:ident $(, $($rest:tt)*)?) => {
+        with!($problem.with(stringify!($field), $field) $(, $($rest)*)?)
+    };
+}
+
 /// The metadata of the reason's row, from the facts in the rejection.
+#[rustfmt::skip]
 fn facts(rejection: &Rejection, problem: Problem) -> Problem {
+    use Rejection as R;
     match rejection {
-        Rejection::NotFounded => problem.with("have", 0).with("need", 1),
-        Rejection::AlreadyFounded => {
-            problem.with("field", "size").with("have", "founded").with("want", "empty")
+        R::NotFounded => with!(problem, "have" = 0, "need" = 1),
+        R::AlreadyFounded => with!(problem, "field" = "size", "have" = "founded", "want" = "empty"),
+        R::VersionNotInForce { have, want } => with!(problem, have, "need" = want),
+        R::WrongOrigin { have, want } => with!(problem, have, want),
+        R::EpochMismatch { have, want } => with!(problem, have, want),
+        R::CharterMismatch { have, want } => with!(problem, have, want),
+        R::WrongProposal { proposal, field } => with!(problem, "have" = field, "want" = proposal),
+        R::Malformed { field, why } => with!(problem, field, why),
+        R::ExpiryOutOfRange { have, min, max } => {
+            let [have, min, max] = [have, min, max].map(|time| timestamp(*time));
+            with!(problem, "field" = "expires", have, min, max)
         }
-        Rejection::VersionNotInForce { have, want } => {
-            problem.with("have", have).with("need", want)
+        R::UnknownTarget { name, nearest } => {
+            with!(problem, name, "nearest" = nearest.as_deref().unwrap_or("-"))
         }
-        Rejection::WrongOrigin { have, want } => problem.with("have", have).with("want", want),
-        Rejection::EpochMismatch { have, want } => problem.with("have", have).with("want", want),
-        Rejection::CharterMismatch { have, want } => problem.with("have", have).with("want", want),
-        Rejection::WrongProposal { proposal, field } => {
-            problem.with("have", field).with("want", proposal)
+        R::UnknownProposal { proposal } => with!(problem, "name" = proposal),
+        R::UnknownDecision { cluster, number } => {
+            with!(problem, "name" = format!("{cluster}/{number}"))
         }
-        Rejection::Malformed { field, why } => problem.with("field", field).with("why", why),
-        Rejection::ExpiryOutOfRange { have, min, max } => problem
-            .with("field", "expires")
-            .with("have", timestamp(*have))
-            .with("min", timestamp(*min))
-            .with("max", timestamp(*max)),
-        Rejection::UnknownTarget { name, nearest } => {
-            problem.with("name", name).with("nearest", nearest.as_deref().unwrap_or("-"))
+        R::SlotFree { cluster } => with!(problem, "name" = cluster),
+        R::UnknownValidator { name, epoch } => with!(problem, name, epoch),
+        R::RoleNotAllowed { name, admits } => with!(problem, "role" = name, admits),
+        R::NotYours { name, owner } => with!(problem, name, owner),
+        R::ProposalClosed { proposal, ending } => with!(problem, proposal, "state" = ending.as_str()),
+        R::CallerLimited { proposer, limit, .. } => with!(problem, "caller" = proposer, limit),
+        R::Overloaded { cluster, limit, .. } => with!(problem, cluster, limit),
+        R::Equivocation { key, proposal, evidence } => with!(problem, key, proposal, evidence),
+        R::ReportConflict { token, agent, first, second, evidence } => {
+            let problem = with!(problem, token, agent, "recorded" = first, "have" = second);
+            evidence.iter().fold(problem, |problem, evidence| with!(problem, evidence))
         }
-        Rejection::UnknownProposal { proposal } => problem.with("name", proposal),
-        Rejection::UnknownDecision { cluster, number } => {
-            problem.with("name", format!("{cluster}/{number}"))
+        R::JournalRolledBack { agent, held, instance, recorded, have } => {
+            with!(problem, agent, held, instance, recorded, have)
         }
-        Rejection::SlotFree { cluster } => problem.with("name", cluster),
-        Rejection::UnknownValidator { name, epoch } => {
-            problem.with("name", name).with("epoch", epoch)
+        R::StaleEvidence { age, window } => with!(problem, age, window),
+        R::StaleObservation { agent, have, newest } => {
+            let (age, window) = (format!("sequence {have}"), format!("above sequence {newest}"));
+            with!(problem, agent, age, window)
         }
-        Rejection::RoleNotAllowed { name, admits } => {
-            problem.with("role", name).with("admits", admits)
-        }
-        Rejection::NotYours { name, owner } => problem.with("name", name).with("owner", owner),
-        Rejection::ProposalClosed { proposal, ending } => {
-            problem.with("proposal", proposal).with("state", ending.as_str())
-        }
-        Rejection::CallerLimited { proposer, limit, .. } => {
-            problem.with("caller", proposer).with("limit", limit)
-        }
-        Rejection::Overloaded { cluster, limit, .. } => {
-            problem.with("cluster", cluster).with("limit", limit)
-        }
-        Rejection::Equivocation { key, proposal, evidence } => {
-            problem.with("key", key).with("proposal", proposal).with("evidence", evidence)
-        }
-        Rejection::ReportConflict { token, agent, first, second, evidence } => {
-            let problem = problem
-                .with("token", token)
-                .with("agent", agent)
-                .with("recorded", first)
-                .with("have", second);
-            match evidence {
-                Some(index) => problem.with("evidence", index),
-                None => problem,
-            }
-        }
-        Rejection::JournalRolledBack { agent, held, instance, recorded, have } => problem
-            .with("agent", agent)
-            .with("held", held)
-            .with("instance", instance)
-            .with("recorded", recorded)
-            .with("have", have),
-        Rejection::StaleEvidence { age, window } => problem.with("age", age).with("window", window),
-        Rejection::StaleObservation { agent, have, newest } => problem
-            .with("agent", agent)
-            .with("age", format_args!("sequence {have}"))
-            .with("window", format_args!("above sequence {newest}")),
-        Rejection::Superseded { proposal, why } => {
-            problem.with("proposal", proposal).with("state", "superseded").with("why", why)
-        }
-        Rejection::StaleToken { token, highest } => {
-            problem.with("token", token).with("highest", highest)
-        }
-        Rejection::SlotBusy { cluster, by, since, awaited } => {
+        R::Superseded { proposal, why } => with!(problem, proposal, "state" = "superseded", why),
+        R::StaleToken { token, highest } => with!(problem, token, highest),
+        R::SlotBusy { cluster, by, since, awaited } => {
             let awaited = awaited.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-            problem
-                .with("cluster", cluster)
-                .with("decision", by.number)
-                .with("token", by)
-                .with("since", timestamp(*since))
-                .with("awaited", awaited)
+            let (decision, since) = (by.number, timestamp(*since));
+            with!(problem, cluster, decision, "token" = by, since, awaited)
                 .command(format_args!("quorate action current --cluster {cluster}"))
         }
-        Rejection::BreakerOpen { cluster, target, attempts, cap, .. } => problem
-            .with("key", format_args!("{cluster}/target/{target}"))
-            .with("attempts", attempts)
-            .with("cap", cap),
-        Rejection::DeclaredDead { cluster, member, decision } => {
-            problem.with("cluster", cluster).with("member", member).with("decision", decision)
+        R::BreakerOpen { cluster, target, attempts, cap, .. } => {
+            with!(problem, "key" = format!("{cluster}/target/{target}"), attempts, cap)
         }
-        Rejection::AlreadyDeclared { cluster, decision } => {
-            problem.with("cluster", cluster).with("decision", decision)
+        R::DeclaredDead { cluster, member, decision } => with!(problem, cluster, member, decision),
+        R::AlreadyDeclared { cluster, decision } => with!(problem, cluster, decision),
+        R::OutsideWindow { now, not_before, expires } => {
+            let [clock, not_before, expires] = [now, not_before, expires].map(|at| timestamp(*at));
+            with!(problem, clock, not_before, expires)
         }
-        Rejection::OutsideWindow { now, not_before, expires } => problem
-            .with("clock", timestamp(*now))
-            .with("not_before", timestamp(*not_before))
-            .with("expires", timestamp(*expires)),
-        Rejection::Rule(refused) => rule_facts(refused, problem),
-        Rejection::BudgetExhausted { key, burst, period, .. } => {
-            problem.with("key", key).with("limit", burst).with("period", period)
+        R::Rule(refused) => rule_facts(refused, problem),
+        R::BudgetExhausted { key, burst, period, .. } => {
+            with!(problem, key, "limit" = burst, period)
         }
-        Rejection::Cooldown { key, by, .. } => problem.with("key", key).with("decision", by),
-        Rejection::RequestIdReused { id } => problem
-            .with("request_id", id.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
-        Rejection::LeafRefused { rule, why } => problem.with("rule", rule).with("facts", why),
+        R::Cooldown { key, by, .. } => with!(problem, key, "decision" = by),
+        R::RequestIdReused { id } => with!(problem, "request_id" = hex(id)),
+        R::LeafRefused { rule, why } => with!(problem, rule, "facts" = why),
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn rule_facts(refused: &RuleRefused, problem: Problem) -> Problem {

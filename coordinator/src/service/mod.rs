@@ -38,7 +38,7 @@ use quorate_proto::{
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status, service::Routes};
+use tonic::{Request, Status, server::NamedService as _, service::Routes};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{
@@ -118,10 +118,23 @@ pub(crate) fn routes(
     if !reflection {
         return Ok(routes);
     }
+    // Only what this port serves: the coordinators' own services are in the same descriptors.
+    let served = [
+        AgentsServer::<Context>::NAME,
+        AutomationServer::<Context>::NAME,
+        ChartersServer::<Context>::NAME,
+        LogServer::<Context>::NAME,
+        ProposalsServer::<Context>::NAME,
+        QuorumServer::<Context>::NAME,
+        StatusServer::<Context>::NAME,
+        VotesServer::<Context>::NAME,
+        "grpc.health.v1.Health",
+    ];
     let builder = || {
-        tonic_reflection::server::Builder::configure()
+        let builder = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        served.iter().fold(builder, |builder, name| builder.with_service_name(*name))
     };
     let failed = |error: tonic_reflection::server::Error| StartError::Reflection(error.to_string());
     // Clients in the field still ask v1alpha: with v1 alone they fail.

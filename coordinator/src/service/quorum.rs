@@ -153,7 +153,8 @@ impl Context {
             role: role.into(),
             client_address: self.handle.clients().get(&id).cloned().unwrap_or_default(),
             peer_address: self.peers.get(&id).cloned().unwrap_or_default(),
-            term: if own || view.leader == Some(id) { view.term } else { 0 },
+            // Whoever has answered the leader follows it in its term.
+            term: if own || heard.is_some() || view.leader == Some(id) { view.term } else { 0 },
             matched_index: matched.unwrap_or(0),
             trails_by: matched.map_or(0, |matched| view.last_index.saturating_sub(matched)),
             cosigned_size: cosigned,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use quorate_attest::{
     agent_statement::Observe,
     charter::Charter,
-    history::excludes,
+    history::effect_of_veto,
     id::{KeyName, ProposalId},
     proposal::Proposal,
     signed::Signed,
@@ -82,14 +82,14 @@ impl Held {
         newer
     }
 
-    /// Whether a held veto ends this proposal: an operator's who is not excluded, or its proposer's
-    /// own, who withdraws.
+    /// Whether a held veto ends this proposal: one that counts, or its proposer's own, who withdraws.
+    /// None but that stands against an abandon.
     pub fn vetoes_against(&self, charter: &Charter, proposal: &Proposal) -> bool {
         let id = proposal.id();
-        self.vetoes.keys().filter(|(vetoed, _)| *vetoed == id).any(|(_, signer)| {
-            !excludes(charter, proposal, signer)
-                && (*signer == proposal.proposer || charter.operator(signer).is_some())
-        })
+        self.vetoes
+            .keys()
+            .filter(|(vetoed, _)| *vetoed == id)
+            .any(|(_, signer)| effect_of_veto(charter, proposal, signer).is_some())
     }
 
     /// Every veto held, the newest first.
@@ -107,6 +107,8 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
+    use quorate_attest::remediation::Kind;
+
     use super::{
         super::fixture::{agent, charter, operator, proposal, veto},
         *,
@@ -134,6 +136,30 @@ mod tests {
         assert!(held.veto(&veto(&own, &[&agent("n1")]), &charter));
         assert!(held.vetoes_against(&charter, &own));
         assert!(!held.vetoes_against(&charter, &proposal(&agent("n1"), 2)), "another proposal");
+    }
+
+    #[test]
+    fn no_veto_stands_against_an_abandon_but_its_proposer_withdraws_it() {
+        let charter = charter();
+        let abandon = Proposal {
+            kind: Kind::Abandon,
+            target: "decision:1".parse().unwrap(),
+            executor: Vec::new(),
+            ..proposal(&operator("ana"), 1)
+        };
+        let mut held = Held::default();
+        assert!(held.veto(&veto(&abandon, &[&operator("bob")]), &charter));
+        assert!(!held.vetoes_against(&charter, &abandon), "an abandon ignores vetoes");
+        assert!(held.veto(&veto(&abandon, &[&operator("ana")]), &charter));
+        assert!(held.vetoes_against(&charter, &abandon));
+    }
+
+    #[test]
+    fn an_agent_withdraws_what_it_proposed_for_its_own_member() {
+        let (charter, own) = (charter(), proposal(&agent("n3"), 1));
+        let mut held = Held::default();
+        assert!(held.veto(&veto(&own, &[&agent("n3")]), &charter));
+        assert!(held.vetoes_against(&charter, &own));
     }
 
     #[test]

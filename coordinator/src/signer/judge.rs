@@ -5,7 +5,6 @@ use std::time::Duration;
 use metrics::counter;
 use quorate_attest::{
     charter::Charter,
-    log_time::Span,
     refusal::{Cause, Refusal},
 };
 use quorate_core::Body;
@@ -13,13 +12,12 @@ use quorate_store::{LeavesView, SignRefused};
 use tokio::time::Instant;
 
 use super::{
+    liveness::CLOCK_REFUSED,
     task::{Task, head_policy},
-    verify::{Suspect, VerifyError},
+    verify::{Differs, Suspect, VerifyError},
 };
 use crate::handle::Asked;
 
-/// A decision whose time lies further ahead than this is refused; below it is only waited for.
-const CLOCK_REFUSED: Span = Span::from_millis(10_000);
 /// The leader proposes the same refusals again only after this time.
 const PROPOSE_AGAIN: Duration = Duration::from_secs(2);
 
@@ -50,6 +48,10 @@ impl Task {
                 tracing::debug!(%error, "leaves cannot be read");
                 (None, false)
             }
+            Err(VerifyError::Differs(differs)) => {
+                self.differs(&differs).await;
+                (Some(view), false)
+            }
             Err(VerifyError::Lie(lie)) => {
                 counter!("quorate_cosign_refusals_total", "cause" => "votes").increment(1);
                 self.evidence(&format!("leaf-{}", lie.index), &lie.leaf);
@@ -57,6 +59,33 @@ impl Task {
                 (Some(view), false)
             }
         }
+    }
+
+    /// The machine came from a snapshot: its ledger has to be what the leaves make of it. The
+    /// machine is read before the leaves are looked at, so they reach at least as far.
+    pub(super) async fn expect_ledger(&mut self) {
+        let restored = *self.restored.borrow();
+        if restored == self.compared {
+            return;
+        }
+        let said = self.handle.machine(|machine| {
+            let ledger = machine.state().ledger()?;
+            Some((ledger.history().size().get(), ledger.hash()))
+        });
+        let Ok(said) = said.await else { return };
+        if let (Some((size, hash)), Some(verifier)) = (said, &mut self.verifier)
+            && let Err(differs) = verifier.expect(size, hash)
+        {
+            self.differs(&differs).await;
+        }
+        self.compared = restored;
+    }
+
+    async fn differs(&mut self, differs: &Differs) {
+        if let Ok(state) = self.handle.machine(quorate_core::Machine::snapshot).await {
+            self.evidence(&format!("state-{}", differs.size), &state);
+        }
+        self.stop(differs.to_string());
     }
 
     fn charter_in_force(&mut self, index: u64, charter: Charter) {
@@ -69,21 +98,24 @@ impl Task {
         self.charter = charter;
     }
 
-    /// Refuses every decision that something held here stands against.
-    pub(super) async fn refuse_suspects(&mut self) {
+    /// Refuses every decision that something held here stands against; answers whether each was
+    /// considered, and what had to be refused was.
+    pub(super) async fn refuse_suspects(&mut self) -> bool {
         let from = self.signed.max(self.book.certified_size());
-        let Some(verifier) = &self.verifier else { return };
+        let Some(verifier) = &self.verifier else { return false };
         let suspects: Vec<Suspect> = verifier
             .suspects_from(from)
             .filter(|suspect| suspect.voided.is_none() && suspect.abandoned.is_none())
             .filter(|suspect| !self.has_refused(suspect.index))
             .cloned()
             .collect();
+        let mut settled = true;
         for suspect in suspects {
             if let Some(cause) = self.cause_against(&suspect).await {
-                self.refuse(&suspect, cause).await;
+                settled &= self.refuse(&suspect, cause).await;
             }
         }
+        settled
     }
 
     pub(super) fn has_refused(&self, leaf: u64) -> bool {
@@ -92,8 +124,13 @@ impl Task {
 
     async fn cause_against(&self, suspect: &Suspect) -> Option<Cause> {
         let decision = &suspect.decision;
-        let ahead = decision.time.since(self.handle.clock().now());
-        if ahead > CLOCK_REFUSED {
+        let now = self.handle.clock().now();
+        if decision.time.since(now) > CLOCK_REFUSED {
+            return Some(Cause::Clock);
+        }
+        // The machine has applied at least what the judged view holds.
+        let term = self.handle.machine(|machine| machine.state().applied().term).await.ok()?;
+        if self.liveness.is_dated_back(suspect.index, term, decision.time, now) {
             return Some(Cause::Clock);
         }
         // What goes on was decided before: a veto comes too late for it, and would only stand
@@ -110,7 +147,6 @@ impl Task {
             .filter(|observe| observe.cluster == decision.cluster)
             .cloned()
             .collect();
-        let now = self.handle.clock().now();
         let (cluster, number) = (decision.cluster.clone(), decision.number);
         let contradicted = self.handle.machine(move |machine| {
             machine.contradiction(now, &cluster, number, &observations).is_some()
@@ -118,8 +154,9 @@ impl Task {
         contradicted.await.unwrap_or(false).then_some(Cause::Contradicted)
     }
 
-    async fn refuse(&mut self, suspect: &Suspect, cause: Cause) {
-        let Some(leaf) = suspect.leaf() else { return };
+    /// Signs a refusal; answers whether that is done, or came too late for good.
+    async fn refuse(&mut self, suspect: &Suspect, cause: Cause) -> bool {
+        let Some(leaf) = suspect.leaf() else { return false };
         let refusal = Refusal {
             origin: self.charter.origin.clone(),
             epoch: self.charter.epoch,
@@ -141,9 +178,13 @@ impl Task {
                 self.open_refusals.insert(leaf);
                 self.refused.keep_own(signed);
                 self.send_out();
+                true
             }
-            Err(SignRefused::AlreadyCosigned { .. }) => {}
-            Err(error) => tracing::warn!(%error, "a refusal could not be signed"),
+            Err(SignRefused::AlreadyCosigned { .. }) => true,
+            Err(error) => {
+                tracing::warn!(%error, "a refusal could not be signed");
+                false
+            }
         }
     }
 

@@ -3,9 +3,9 @@
 //! One task owns everything; others send it messages. A head is cosigned only after this replica's
 //! own state machine applied it and every new leaf was judged again here (`verify`), and only
 //! through the sign-once store, which makes it durable before it is released. Reading order:
-//! `verify` (the second judge), `held` (vetoes and facts a leader cannot withhold), `book`
-//! (whose line under which head), `cosign` (which size next, and what stands against it),
-//! `exchange` (straight to the other coordinators).
+//! `verify` (the second judge), `held` (vetoes and facts a leader cannot withhold), `liveness`
+//! (a leader that dates back), `book` (whose line under which head), `cosign` (which size next, and
+//! what stands against it), `exchange` (straight to the other coordinators).
 
 pub mod book;
 mod cosign;
@@ -14,8 +14,10 @@ pub mod exchange;
 mod fixture;
 pub mod held;
 mod judge;
+mod liveness;
 mod refusals;
 mod shelf;
+mod shown;
 mod sign;
 mod task;
 pub mod verify;
@@ -24,7 +26,8 @@ mod window;
 use std::sync::Arc;
 
 use quorate_attest::{
-    agent_statement::Observe, head::CosignedHead, refusal::Refusal, signed::Signed, vote::Veto,
+    agent_statement::Observe, head::CosignedHead, log_time::LogTime, refusal::Refusal,
+    signed::Signed, vote::Veto,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -76,6 +79,8 @@ pub struct SignerState {
     pub stopped: Option<String>,
     /// Sizes of the largest heads known, by coordinator id.
     pub cosigned: std::collections::BTreeMap<u64, u64>,
+    /// When the leader was last found calm: it cannot date a decision back behind that.
+    pub calm: Option<LogTime>,
 }
 
 /// Speaks to the signer. Cheap to clone.

@@ -7,10 +7,9 @@ use std::{
     time::Duration,
 };
 
-use metrics::{counter, gauge};
+use metrics::counter;
 use quorate_attest::{
     charter::Charter,
-    checkpoint::Checkpoint,
     head::{CosignedHead, HeadPolicy},
     id::KeyName,
     log_time::CosignTime,
@@ -19,7 +18,7 @@ use quorate_attest::{
     refusal::Refusal,
     signed::Signed,
 };
-use quorate_store::{SignOnce, SignRefused, sign_once::SignedHead};
+use quorate_store::{SignOnce, SignRefused};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep_until},
@@ -29,22 +28,22 @@ use tokio_util::sync::CancellationToken;
 use super::{
     HeldCopy, Message, QUEUE_MAX, SignerHandle, SignerState,
     book::{Book, Certified, Divergence, Taken},
-    exchange::{Outbox, bounded},
+    exchange::Outbox,
     held::Held,
+    liveness::Liveness,
     refusals::Refusals,
     shelf::Shelf,
+    shown::KeepNow,
     sign::own_root,
     verify::{Pinned, Verifier},
     window::Windows,
 };
-use crate::handle::Handle;
+use crate::{handle::Handle, raft::clock_door::Calm};
 
 /// While something is uncertified, a look this often.
 const LOOK_SOON: Duration = Duration::from_millis(50);
 /// Otherwise.
 const LOOK_LATER: Duration = Duration::from_secs(1);
-/// Kept heads are written at most this often.
-const KEEP_EVERY: Duration = Duration::from_millis(500);
 
 /// What the signer is made of.
 pub struct Parts {
@@ -62,6 +61,8 @@ pub struct Parts {
     pub outbox: watch::Sender<Outbox>,
     /// Whether peers have confirmed that this disk is current: before that nothing is signed.
     pub permitted: watch::Receiver<bool>,
+    /// The newest calm message of the leader.
+    pub calm: watch::Receiver<Option<Calm>>,
 }
 
 /// Starts the signer; it ends with `stop`.
@@ -76,6 +77,7 @@ pub async fn start(parts: Parts, stop: CancellationToken) -> Result<SignerHandle
     let handle = SignerHandle { inbox, certified: certified.subscribe(), state: state.subscribe() };
     let signed_size = signed.as_ref().map_or(0, |head| head.size.get());
     let refused = Refusals::new(parts.own.clone());
+    let restored = parts.handle.restored();
     let mut task = Task {
         book: Book::new(policy),
         verifier: Some(Verifier::new(Pinned::of(&parts.charter), signed_size)),
@@ -86,6 +88,10 @@ pub async fn start(parts: Parts, stop: CancellationToken) -> Result<SignerHandle
         own: parts.own,
         outbox: parts.outbox,
         permitted: parts.permitted,
+        calm: parts.calm,
+        liveness: Liveness::default(),
+        restored,
+        compared: 0,
         shelf,
         certified,
         state,
@@ -148,6 +154,11 @@ pub(super) struct Task {
     pub(super) held: Held,
     pub(super) outbox: watch::Sender<Outbox>,
     pub(super) permitted: watch::Receiver<bool>,
+    pub(super) calm: watch::Receiver<Option<Calm>>,
+    pub(super) liveness: Liveness,
+    /// How often the machine came from a snapshot, and how many of them were compared.
+    pub(super) restored: watch::Receiver<u64>,
+    pub(super) compared: u64,
     pub(super) shelf: Shelf,
     pub(super) certified: watch::Sender<Option<Arc<Certified>>>,
     pub(super) state: watch::Sender<SignerState>,
@@ -194,15 +205,24 @@ impl Task {
 
     /// One round; answers whether more leaves wait to be judged.
     async fn step(&mut self) -> bool {
+        self.liveness.hear(*self.calm.borrow());
+        // Before the view: what was applied by then is in it.
+        let calm = self.liveness.due(self.handle.applied_index(), Instant::now());
+        self.expect_ledger().await;
         let Ok(view) = self.handle.leaves().view() else { return false };
         let (view, more) = self.judge(view).await;
         let Some(view) = view else { return false };
         self.certify(&view);
         self.watch_windows().await;
         // A restored disk replays its log before peers were asked: it must not sign what it finds
-        // there, or forget that it signed more before (sign-once).
-        if self.stopped.is_none() && !more && *self.permitted.borrow() {
-            self.refuse_suspects().await;
+        // there, or forget that it signed more before (sign-once). And a machine from a snapshot is
+        // only what its sender says, until the next round has compared it.
+        let is_own = *self.restored.borrow() == self.compared;
+        if self.stopped.is_none() && !more && is_own && *self.permitted.borrow() {
+            let settled = self.refuse_suspects().await;
+            if let (true, Some(calm)) = (settled, calm) {
+                self.liveness.mark(calm, view.size().get());
+            }
             // What was found out just now may have stopped it.
             if self.stopped.is_none() {
                 self.cosign(view).await;
@@ -287,7 +307,7 @@ impl Task {
         }
     }
 
-    fn known_refusals(&self) -> Vec<Signed<Refusal>> {
+    pub(super) fn known_refusals(&self) -> Vec<Signed<Refusal>> {
         self.refused.all().cloned().collect()
     }
 
@@ -297,14 +317,6 @@ impl Task {
         self.charter.coordinator.iter().find(own).map(|key| key.name().clone())
     }
 
-    /// What every peer is to know: our newest head, all refusals, vetoes held.
-    pub(super) fn send_out(&self) {
-        let head = self.book.newest_of(&self.own).map(|head| head.to_bytes());
-        let refusals = bounded(self.known_refusals().iter().map(Signed::to_bytes));
-        let vetoes = bounded(self.held.vetoes().map(Signed::to_bytes));
-        self.outbox.send_replace(Outbox { head, refusals, vetoes });
-    }
-
     /// Stops signing for good: this log or this coordinator cannot be trusted any more.
     pub(super) fn stop(&mut self, why: String) {
         if self.stopped.is_none() {
@@ -312,80 +324,4 @@ impl Task {
             self.stopped = Some(why);
         }
     }
-
-    /// Keeps bytes that prove a lie, for a person.
-    pub(super) fn evidence(&self, name: &str, bytes: &[u8]) {
-        if let Err(error) = self.shelf.evidence(name, bytes) {
-            tracing::error!(%error, name, "evidence could not be kept");
-        }
-    }
-
-    fn recall(&mut self, signed: Option<SignedHead>) {
-        match self.shelf.load() {
-            // Roots are compared when our tree is that large: nothing is certified before.
-            Ok(heads) => heads.iter().for_each(|head| self.take(head, None)),
-            Err(error) => tracing::warn!(%error, "kept heads cannot be read"),
-        }
-        let Some(signed) = signed else { return };
-        if let Ok(checkpoint) = Checkpoint::parse(&signed.text) {
-            let lines = vec![signed.cosignature.to_line()];
-            self.take(&CosignedHead { checkpoint, lines }, None);
-        }
-        self.send_out();
-    }
-
-    fn publish(&self) {
-        let ids = self.charter.coordinator.iter().filter_map(|key| {
-            Some((self.charter.node_id(key.name())?, self.book.newest_size_of(key.name())))
-        });
-        let state = SignerState {
-            judged: self.judged(),
-            signed: self.signed,
-            stopped: self.stopped.clone(),
-            cosigned: ids.collect(),
-        };
-        gauge!("quorate_log_certified_size").set(precise(self.book.certified_size()));
-        if let Some(certified) = self.book.certified() {
-            let time = certified.verified.as_of().get();
-            gauge!("quorate_log_certified_timestamp_seconds").set(precise(time));
-        }
-        self.state.send_if_modified(|before| {
-            let changed = *before != state;
-            *before = state;
-            changed
-        });
-    }
-
-    /// Writes what changed on the shelf, not too often.
-    fn keep(&mut self, now: KeepNow) {
-        if matches!(now, KeepNow::IfDue) && self.kept.elapsed() < KEEP_EVERY {
-            return;
-        }
-        self.kept = Instant::now();
-        let mut heads = BTreeMap::new();
-        if let Some(certified) = self.book.certified() {
-            heads.insert("certified".to_owned(), certified.head.to_bytes());
-        }
-        for key in &self.charter.coordinator {
-            let id = self.charter.node_id(key.name());
-            if let (Some(id), Some(head)) = (id, self.book.newest_of(key.name())) {
-                heads.insert(format!("coordinator-{id}"), head.to_bytes());
-            }
-        }
-        if let Err(error) = self.shelf.keep(heads) {
-            tracing::warn!(%error, "known heads could not be kept");
-        }
-    }
-}
-
-/// Whether the shelf is written now, or only if it was not for a while.
-enum KeepNow {
-    Always,
-    IfDue,
-}
-
-/// Counts as Prometheus wants them; exact up to 2^53.
-#[expect(clippy::cast_precision_loss, reason = "metrics are floating point")]
-fn precise(count: u64) -> f64 {
-    count as f64
 }

@@ -4,13 +4,16 @@
 //! it cannot get is a certificate: the [`Ledger`], which judges leaves and counts budgets, runs
 //! here a second time with signatures on, from the leaves alone. A leaf that breaks a rule is a
 //! lying leader (or a bug): this coordinator stops signing for good, says so and keeps the leaf.
+//!
+//! A state machine that came from a snapshot is believed only after its ledger was compared with
+//! the one made here, at the same size (*replay-equal*).
 
 use std::collections::BTreeMap;
 
 use quorate_attest::{
     charter::Charter,
     history::{History, LeafRefused},
-    id::{CharterId, ClusterId, Origin},
+    id::{CharterId, ClusterId, Digest, Origin},
     leaf::{Decision, Leaf, Void},
     log_time::LogTime,
     number::{DecisionNumber, Epoch, LeafIndex},
@@ -40,12 +43,27 @@ pub struct Lie {
     pub leaf: Vec<u8>,
 }
 
+/// A state machine that came from a snapshot and is not what the leaves make of it.
+#[derive(Debug, thiserror::Error)]
+#[error("at {size} leaves a snapshot's ledger has the hash {said}, the leaves give {found}")]
+pub struct Differs {
+    /// Leaves.
+    pub size: u64,
+    /// The state machine's ledger.
+    pub said: Digest,
+    /// The fold of the leaves.
+    pub found: Digest,
+}
+
 /// Why judging stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// A leaf that breaks a rule.
     #[error(transparent)]
     Lie(#[from] Lie),
+    /// A snapshot that lies.
+    #[error(transparent)]
+    Differs(#[from] Differs),
     /// The leaves cannot be read.
     #[error(transparent)]
     Leaves(#[from] LeavesError),
@@ -112,6 +130,8 @@ pub struct Verifier {
     charters: Vec<(u64, Charter)>,
     /// The time of each leaf that may still lie ahead of our clock.
     newest: Option<LogTime>,
+    /// The hash that the ledger must have at a size, because the state machine's has it.
+    expected: Option<(u64, Digest)>,
 }
 
 impl Verifier {
@@ -126,6 +146,7 @@ impl Verifier {
             voids: BTreeMap::new(),
             charters: Vec::new(),
             newest: None,
+            expected: None,
         }
     }
 
@@ -170,6 +191,24 @@ impl Verifier {
         self.voids = self.voids.split_off(&size);
     }
 
+    /// What the state machine's ledger hashes to at `size` leaves, of which at most that many are
+    /// judged: compared here, or as soon as they are.
+    ///
+    /// # Errors
+    /// The leaves make something else.
+    pub fn expect(&mut self, size: u64, hash: Digest) -> Result<(), Differs> {
+        self.expected = Some((size, hash));
+        self.compare()
+    }
+
+    fn compare(&mut self) -> Result<(), Differs> {
+        let size = self.size();
+        let Some(ledger) = &self.ledger else { return Ok(()) };
+        let Some((_, said)) = self.expected.take_if(|(at, _)| *at == size) else { return Ok(()) };
+        let found = ledger.hash();
+        if said == found { Ok(()) } else { Err(Differs { size, said, found }) }
+    }
+
     /// Judges the next leaves of `view`; answers whether more are left.
     pub fn step(&mut self, view: &LeavesView) -> Result<bool, VerifyError> {
         let size = self.size();
@@ -196,7 +235,7 @@ impl Verifier {
         }
         self.newest = self.history().map(History::time).or(self.newest);
         self.note(index, leaf);
-        Ok(())
+        Ok(self.compare()?)
     }
 
     fn note(&mut self, index: u64, leaf: Leaf) {
@@ -307,6 +346,23 @@ mod tests {
         assert_eq!(verifier.size(), 0);
         assert!(verifier.judge(0, &founding(charter()).to_bytes()).is_ok());
         assert_eq!(verifier.size(), 1);
+    }
+
+    #[test]
+    fn a_snapshots_ledger_is_what_the_leaves_make_of_it() {
+        let leaf = founding(charter());
+        let hash = Ledger::found(&leaf, Signatures::Trust).unwrap().hash();
+        let mut verifier = Verifier::new(Pinned::of(&charter()), 0);
+        assert!(verifier.expect(1, hash).is_ok(), "not judged yet");
+        assert!(verifier.judge(0, &leaf.to_bytes()).is_ok());
+        assert!(verifier.expect(1, hash).is_ok(), "judged before");
+        let other = Digest::of(b"another ledger");
+        let differs = verifier.expect(1, other).unwrap_err();
+        assert_eq!((differs.size, differs.said, differs.found), (1, other, hash));
+        let mut verifier = Verifier::new(Pinned::of(&charter()), 0);
+        assert!(verifier.expect(1, other).is_ok());
+        let judged = verifier.judge(0, &leaf.to_bytes());
+        assert!(matches!(judged, Err(VerifyError::Differs(_))), "{judged:?}");
     }
 
     #[test]

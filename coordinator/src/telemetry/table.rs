@@ -71,6 +71,7 @@ pub const METRICS: &[Metric] = &[
     row("quorate_call_seconds", Histogram, &["method"], Each, "Time from a call's headers to its answer's headers."),
     row("quorate_calls_limited_total", Counter, &["reason"], Each, "Calls refused before Raft: CALLER_LIMITED or OVERLOADED."),
     row("quorate_calls_total", Counter, &["method", "code"], Each, "Calls answered, by method and gRPC or HTTP code."),
+    row("quorate_clock_calm_timestamp_seconds", Gauge, &[], Each, "When this coordinator last found the leader with nothing on its way: it refuses a decision of that leader dated more than 10 s before."),
     row("quorate_clock_jumps_total", Counter, &[], Each, "Jumps of the wall clock against the monotonic clock, backwards or by more than 2 s."),
     row("quorate_clock_offset_seconds", Gauge, &["peer"], Each, "The leader's clock minus this one's, over its newest entry, transfer time included; positive is ahead."),
     row("quorate_connections", Gauge, &[], Each, "Open connections, all listeners."),

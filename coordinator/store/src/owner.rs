@@ -61,6 +61,7 @@ pub struct Raised {
 pub struct MachineHandle {
     messages: mpsc::Sender<Message>,
     applied: watch::Receiver<Option<LogId>>,
+    restored: watch::Receiver<u64>,
     alarms: broadcast::Sender<Raised>,
     fault: FaultCell,
 }
@@ -98,6 +99,12 @@ impl MachineHandle {
     /// The last applied entry; changes after its leaves can be read.
     pub fn applied(&self) -> watch::Receiver<Option<LogId>> {
         self.applied.clone()
+    }
+
+    /// How often the machine was replaced by one from a snapshot, the one stored here included.
+    /// Until its ledger was compared with a fold of the leaves it is only what its sender says.
+    pub fn restored(&self) -> watch::Receiver<u64> {
+        self.restored.clone()
     }
 
     /// Alarms raised from now on. A listener that falls behind is told how many it missed.
@@ -144,10 +151,12 @@ pub(crate) fn start(
     let (messages, queue) = mpsc::channel(QUEUE_MAX);
     let applied = watch::Sender::new(None);
     let leaves = watch::Sender::new(0);
+    let restored = watch::Sender::new(0);
     let alarms = broadcast::Sender::new(ALARMS_MAX);
     let handle = MachineHandle {
         messages,
         applied: applied.subscribe(),
+        restored: restored.subscribe(),
         alarms: alarms.clone(),
         fault: fault.clone(),
     };
@@ -157,6 +166,7 @@ pub(crate) fn start(
         size: 0,
         membership: StoredMembership::default(),
         applied,
+        restored,
         leaves,
         alarms,
         leaf_writer,
@@ -172,6 +182,7 @@ struct Owner {
     size: u64,
     membership: StoredMembership,
     applied: watch::Sender<Option<LogId>>,
+    restored: watch::Sender<u64>,
     leaves: watch::Sender<u64>,
     alarms: broadcast::Sender<Raised>,
     leaf_writer: WriterHandle<LeafOperation>,
@@ -288,6 +299,8 @@ impl Owner {
     /// No effects: what the snapshot's entries caused was done when they were applied.
     fn install(&mut self, restored: Restored) {
         self.machine = restored.machine;
+        // Before its leaves are announced: who reads them knows that they are to be compared.
+        self.restored.send_modify(|count| *count += 1);
         self.membership = restored.meta.last_membership;
         self.size = head_of(&self.machine).size.get();
         self.leaves.send_replace(self.size);

@@ -5,6 +5,8 @@
     reason = "a part for each test file, and it may fail them"
 )]
 
+pub(crate) mod steps;
+
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr, TcpListener},

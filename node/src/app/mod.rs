@@ -151,6 +151,10 @@ impl Agent {
             Some(heads) => trust.alarmed(heads.clone()),
             None => trust,
         };
+        let trust = match journal.doubted() {
+            Some(heads) => trust.doubting(heads.clone(), clock.now()),
+            None => trust,
+        };
         let transport = Transport::tls(&tls)?;
         let adapters = adapters(&config)?;
         let link = Link::new(client(&config, &transport)?);

@@ -16,12 +16,13 @@ mod entry;
 mod file;
 mod handle;
 mod read;
+mod seen;
 mod state;
 mod table;
 
 use std::path::Path;
 
-use quorate_attest::id::{ClusterId, Digest, JournalInstance};
+use quorate_attest::id::{ClusterId, JournalInstance};
 use quorate_attest::log_time::LogTime;
 use quorate_attest::number::FencingToken;
 
@@ -35,7 +36,7 @@ use self::table::{Table, encode, entry_key};
 use crate::adapters::Prepared;
 
 /// How many numbers of observations are reserved with one fsync.
-const OBSERVE_BLOCK: u64 = 1_000;
+const OBSERVE_BLOCK: u64 = 100;
 
 /// Why a step of the journal did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -277,54 +278,17 @@ impl Journal {
         self.write(vec![Row::delete(Table::Undo, &undo.key())])
     }
 
-    /// Pins the newest verified head with all that the leaves below it determine.
+    /// The next number of an observation, `from` or above. Numbers rise through restarts; some are
+    /// skipped.
     ///
     /// # Errors
     /// [`JournalFault`] if the disk fails.
-    pub fn pin(&mut self, pinned: &Pinned) -> Result<(), JournalFault> {
-        self.write(vec![Row::put(Table::Meta, state::PINNED, encode(pinned))])
-    }
-
-    /// Keeps two heads that contradict each other. The alarm outlives every restart: only a new
-    /// journal, which an operator enrols, starts anything again.
-    ///
-    /// # Errors
-    /// [`JournalFault`] if the disk fails.
-    pub fn raise(&mut self, heads: &[Vec<u8>; 2]) -> Result<(), JournalFault> {
-        self.write(vec![Row::put(Table::Meta, state::ALARM, encode(heads))])
-    }
-
-    /// Replaces the tombstones by those that the certified log holds now.
-    ///
-    /// # Errors
-    /// [`JournalFault`] if the disk fails.
-    pub fn bury(&mut self, tombstones: &[Tombstone]) -> Result<(), JournalFault> {
-        let gone = self.tombstones().filter(|old| !tombstones.contains(old));
-        let mut rows: Vec<Row> =
-            gone.map(|old| Row::delete(Table::Tombstone, &encode(old))).collect();
-        rows.extend(tombstones.iter().map(|new| Row::put(Table::Tombstone, &encode(new), vec![])));
-        if rows.iter().all(|row| self.state.holds(row)) { Ok(()) } else { self.write(rows) }
-    }
-
-    /// Remembers an evidence leaf against the agent of `member`.
-    ///
-    /// # Errors
-    /// [`JournalFault`] if the disk fails.
-    pub fn evidence_against(&mut self, leaf: &Digest, member: &str) -> Result<(), JournalFault> {
-        let member = encode(&member.to_owned());
-        self.write(vec![Row::put(Table::Evidence, leaf.as_bytes(), member)])
-    }
-
-    /// The next number of an observation. Numbers rise through restarts; some are skipped.
-    ///
-    /// # Errors
-    /// [`JournalFault`] if the disk fails.
-    pub fn next_observation(&mut self) -> Result<u64, JournalFault> {
-        if self.state.observe_next >= self.state.observe_reserved {
-            let reserved = self.state.observe_next.saturating_add(OBSERVE_BLOCK);
+    pub fn next_observation(&mut self, from: u64) -> Result<u64, JournalFault> {
+        let number = self.state.observe_next.max(from);
+        if number >= self.state.observe_reserved {
+            let reserved = number.saturating_add(OBSERVE_BLOCK);
             self.write(vec![Row::put(Table::Meta, state::OBSERVE, encode(&reserved))])?;
         }
-        let number = self.state.observe_next;
         self.state.observe_next = number.saturating_add(1);
         Ok(number)
     }

@@ -64,6 +64,12 @@ impl Journal {
         self.state.alarm.as_ref()
     }
 
+    /// The two heads of a doubt that nobody has accounted for yet, exact bytes.
+    #[must_use]
+    pub fn doubted(&self) -> Option<&[Vec<u8>; 2]> {
+        self.state.doubt.as_ref()
+    }
+
     /// The member that an evidence leaf this agent verified speaks against.
     #[must_use]
     pub fn evidence(&self, leaf: &Digest) -> Option<&str> {

@@ -25,6 +25,7 @@ const FORMAT_KEY: &[u8] = b"format";
 pub(super) const PINNED: &[u8] = b"pinned";
 pub(super) const OBSERVE: &[u8] = b"observe";
 pub(super) const ALARM: &[u8] = b"alarm";
+pub(super) const DOUBT: &[u8] = b"doubt";
 
 /// Who owns a journal.
 #[derive(Debug, Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -110,6 +111,7 @@ pub(super) struct State {
     pub(super) evidence: BTreeMap<Digest, String>,
     pub(super) pinned: Option<Pinned>,
     pub(super) alarm: Option<[Vec<u8>; 2]>,
+    pub(super) doubt: Option<[Vec<u8>; 2]>,
     pub(super) observe_next: u64,
     pub(super) observe_reserved: u64,
     rows: Rows,
@@ -130,6 +132,7 @@ impl State {
             evidence: BTreeMap::new(),
             pinned: None,
             alarm: None,
+            doubt: None,
             observe_next: 0,
             observe_reserved: 0,
             rows: Rows::new(),
@@ -245,11 +248,18 @@ impl State {
     }
 
     fn understand_meta(&mut self, row: &Row) -> Result<(), RowDamaged> {
-        let Some(value) = &row.value else { return Ok(()) };
+        let Some(value) = &row.value else {
+            // The only row of this table that ever goes.
+            if row.key == DOUBT {
+                self.doubt = None;
+            }
+            return Ok(());
+        };
         match row.key.as_slice() {
             SEQUENCE => self.sequence = decode(row.table, value)?,
             PINNED => self.pinned = Some(decode(row.table, value)?),
             ALARM => self.alarm = Some(decode(row.table, value)?),
+            DOUBT => self.doubt = Some(decode(row.table, value)?),
             OBSERVE => self.observe_reserved = decode(row.table, value)?,
             // Read by `load`, or the sum, which is compared there.
             _ => {}

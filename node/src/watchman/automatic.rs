@@ -115,9 +115,9 @@ impl Watchman {
         let incident: IncidentId =
             format!("restart-{:.40}-{seconds}", member.as_str()).parse().ok()?;
         let reason: Sentence = format!(
-            "{member} is {} since {} ms, {} failures in a row",
+            "{member} is {} for {}, {} failures in a row",
             suspicion.reading.word(),
-            now.since(suspicion.since),
+            now.since(suspicion.since).words(),
             suspicion.failures
         )
         .parse()

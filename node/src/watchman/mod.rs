@@ -242,7 +242,11 @@ impl Watchman {
         }
         let view = self.view.borrow().clone();
         let Some(history) = view.history() else { return Ok(()) };
-        let number = self.journal.with(crate::journal::Journal::next_observation).await??;
+        // No lower than the newest certified time, in milliseconds: whatever a lying leader told the
+        // others was this agent's number, they take none above the log's time, so that the next
+        // head's time is above it.
+        let from = view.head().map_or(0, |head| head.as_of().to_log_time().get());
+        let number = self.journal.with(move |journal| journal.next_observation(from)).await??;
         let Ok(sequence) = Sequence::new(number) else { return Ok(()) };
         let observe = self.signer.signed(Observe {
             origin: history.origin().clone(),

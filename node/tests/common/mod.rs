@@ -90,6 +90,7 @@ pub fn prepared(kind: Kind, target: &str) -> Prepared {
 }
 
 pub mod fake;
+pub mod forks;
 pub mod scene;
 pub mod stageplay;
 pub mod world;

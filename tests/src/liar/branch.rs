@@ -119,6 +119,12 @@ impl Branch {
         &self.entries
     }
 
+    /// The leaves, from the first.
+    #[must_use]
+    pub fn leaves(&self) -> &[Vec<u8>] {
+        &self.leaves
+    }
+
     /// The last decision.
     ///
     /// # Panics

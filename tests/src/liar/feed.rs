@@ -36,6 +36,8 @@ pub(super) struct Ends {
 pub struct Progress {
     /// Entries it holds, and knows to be committed.
     pub taken: u64,
+    /// How many messages it has answered.
+    pub answers: u64,
     /// How its last stream ended, if it ended with a refusal.
     pub refused: Option<(tonic::Code, String)>,
     /// It follows somebody else now.
@@ -80,6 +82,19 @@ impl Feed {
         })
         .await;
         assert!(taken.is_some(), "waited in vain: {}", what());
+    }
+
+    /// Waits until the follower has answered so many heartbeats more.
+    ///
+    /// # Panics
+    /// It does not in time.
+    pub async fn beats(&self, count: u64) {
+        let before = self.progress().answers;
+        let what = format!("coordinator {} answers {count} heartbeats", self.to);
+        wait::until(&what, TAKEN_WITHIN, || async {
+            (self.progress().answers >= before + count).then_some(())
+        })
+        .await;
     }
 
     /// Waits until the follower refuses what was given, and says with which words.
@@ -174,6 +189,7 @@ impl Feeder {
     fn note(&self, body: &[u8]) {
         match wire::appended(body) {
             Ok(Appended::Matches(matching)) => self.told.send_modify(|progress| {
+                progress.answers += 1;
                 progress.taken = matching.map_or(0, |(_, index)| index + 1);
                 progress.refused = None;
             }),

@@ -8,6 +8,7 @@
 
 pub mod branch;
 pub mod feed;
+pub mod snapshot;
 pub mod stand;
 pub mod wire;
 
@@ -149,6 +150,26 @@ impl Liar {
     #[must_use]
     pub fn feed_of(&self, to: u64) -> &Feed {
         &self.feeds[&to]
+    }
+
+    /// Sends one follower a snapshot of everything in `branch`, with whatever state.
+    ///
+    /// # Errors
+    /// It refuses it.
+    ///
+    /// # Panics
+    /// The membership cannot be written.
+    pub async fn sends_snapshot(
+        &self,
+        to: u64,
+        branch: &Branch,
+        state: &[u8],
+    ) -> Result<(), Status> {
+        let seal = |body: Vec<u8>| self.message(to, Bytes::from(body));
+        let header = snapshot::header(&self.charter, branch, state);
+        let vote = snapshot::vote(self.term, LIAR);
+        let raft = RaftClient::new(self.peers[&to].clone());
+        snapshot::send(raft, [seal(vote), seal(header)], branch, state).await
     }
 
     /// Stops leading: no entry and no heartbeat any more.

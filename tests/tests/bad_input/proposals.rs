@@ -253,7 +253,7 @@ async fn a_charter_with_keys_that_prove_nothing_is_refused() {
 }
 
 /// The name of `first` with the public key of all zeros, and the key id that belongs to it.
-fn weak_key(first: &str) -> String {
+pub(crate) fn weak_key(first: &str) -> String {
     let name = first.split('+').next().expect("a name");
     rebuilt(name, &[0; 32])
 }

@@ -76,6 +76,9 @@ async fn a_vote_that_proves_nothing_changes_nothing() {
         1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
         0, 0,
     ]);
+    let mut weak_key = small_order.clone();
+    let vkey = crate::proposals::weak_key(voter.name.as_str());
+    weak_key.lines[0].key_id = vkey.split('+').nth(1).expect("an id").parse().expect("an id");
     let mut unknown_name = good.clone();
     unknown_name.lines[0].name = format!("{}/operator/nobody", site.deployment.network);
     let impostor = stranger(&site, &voter).signed(good.statement.clone());
@@ -104,6 +107,7 @@ async fn a_vote_that_proves_nothing_changes_nothing() {
         ("S + L", malleated(good.clone()), SIGNATURE),
         ("R of small order", small_order.to_bytes(), SIGNATURE),
         ("a key under another's name", impostor.to_bytes(), UNKNOWN),
+        ("a weak key under a validator's name", weak_key.to_bytes(), UNKNOWN),
         ("a name that is not in the charter", unknown_name.to_bytes(), UNKNOWN),
         (
             "another network",

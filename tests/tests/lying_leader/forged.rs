@@ -39,7 +39,7 @@ async fn a_forged_vote_is_applied_by_all_and_cosigned_by_none() {
     }
     assert!(hashes.iter().all(|hash| *hash == hashes[0] && !hash.is_empty()), "{hashes:?}");
     // However many coordinators lie: with M − 1 real votes there is no authority.
-    match stage.liar.shows_with(&branch, index, &stage.stolen_keys()) {
+    match stage.liar.shows_with(&branch, index, &stage.deployment.stolen_keys()) {
         Err(refused @ CertificateRefused::Judged(LeafRefused::Lines { .. })) => {
             assert_eq!(refused.step(), 6);
         }
@@ -56,14 +56,16 @@ async fn a_decision_with_one_vote_too_few_is_the_liars_alone() {
     let index = stage.decide(&mut branch, &proposal, &stage.operators);
     let (_, mut decision) = branch.decision();
     decision.votes.lines.pop();
+    let honest = branch.checkpoint(branch.size());
     branch.replace_last(&Leaf::Decision(decision));
     stage.liar.feed(&HONEST, &branch).await;
-    stage.applied(branch.size(), &HONEST).await;
     let head = branch.checkpoint(branch.size());
     stage.liar.cosigns(&head).await;
+    // What their own machines made of the same entries is another head of that size.
+    stage.cosigned(&honest, &HONEST).await;
     stage.only(&head, &[1]).await;
     stage.is_not_certified(&branch, index).await;
-    match stage.liar.shows_with(&branch, index, &stage.stolen_keys()) {
+    match stage.liar.shows_with(&branch, index, &stage.deployment.stolen_keys()) {
         Err(refused @ CertificateRefused::Judged(LeafRefused::TooFewApprovals { .. })) => {
             assert_eq!(refused.step(), 6);
         }

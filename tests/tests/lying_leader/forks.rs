@@ -2,6 +2,7 @@
 
 use quorate_attest::certificate::{Accepted, TokenRefused, judge_token};
 use quorate_attest::leaf::Leaf;
+use quorate_core::Body;
 
 use crate::stage::{HONEST, Stage};
 
@@ -66,14 +67,22 @@ async fn a_number_is_never_used_twice() {
     decision.approved = decision.time;
     decision.not_before = decision.time;
     decision.expires = accepted.decision.expires;
+    let mut honest = branch.clone();
     branch.graft(&Leaf::Decision(decision));
     let head = branch.checkpoint(branch.size());
     stage.liar.cosigns(&head).await;
+    // The others go on and sign their own head of that size.
+    let proposal = stage.halt("service:c");
+    drop(honest.take(Body::Open(proposal.clone())));
+    drop(honest.take(Body::Veto(stage.veto(&stage.operators[1], &proposal))));
+    stage.liar.feed(&HONEST, &honest).await;
+    assert_eq!(honest.size(), branch.size());
+    stage.cosigned(&honest.checkpoint(honest.size()), &HONEST).await;
     stage.only(&head, &[1]).await;
     stage.is_not_certified(&branch, index + 1).await;
 
     // And if all coordinators lied: one token, one leaf for an agent that has accepted the first.
-    let forged = stage.liar.shows_with(&branch, index + 1, &stage.stolen_keys());
+    let forged = stage.liar.shows_with(&branch, index + 1, &stage.deployment.stolen_keys());
     let forged = forged.expect("its own signatures are all good");
     let found = Accepted { token: forged.token, leaf: forged.leaf };
     let highest = Accepted { token: accepted.token, leaf: accepted.leaf };

@@ -9,6 +9,7 @@ mod follower;
 mod forged;
 mod forks;
 mod refusals;
+mod snapshot;
 mod stage;
 mod withheld;
 

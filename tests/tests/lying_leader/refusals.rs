@@ -118,10 +118,9 @@ async fn a_void_on_genuine_refusals_is_believed_by_all() {
     let mut three = stage.refusals_of(index);
     assert_eq!(three.len(), 2, "of 2 and 3");
     three.push(own.clone());
-    match branch.take(Body::Refuse(three)) {
-        Outcome::Refused { have: 3, need: 3, index: Some(_), .. } => {}
-        other => panic!("{other:?}"),
-    }
+    let voided = branch.take(Body::Refuse(three));
+    let is_void = matches!(voided, Outcome::Refused { have: 3, need: 3, index: Some(_), .. });
+    assert!(is_void, "{voided:?}");
     stage.liar.tells_refusal(&own).await;
     stage.liar.feed(&HONEST, &branch).await;
     let both = branch.checkpoint(branch.size());

@@ -7,7 +7,6 @@ use quorate_attest::agent_statement::{Fact, Observe};
 use quorate_attest::certificate::CertificateRefused;
 use quorate_attest::checkpoint::Checkpoint;
 use quorate_attest::id::{KeyName, Nonce};
-use quorate_attest::key::CosignSigner;
 use quorate_attest::log_time::Span;
 use quorate_attest::number::Sequence;
 use quorate_attest::proposal::Proposal;
@@ -15,14 +14,13 @@ use quorate_attest::refusal::{Cause, Refusal};
 use quorate_attest::remediation::Kind;
 use quorate_attest::signed::Signed;
 use quorate_attest::text::Statement as _;
-use quorate_attest::vote::{Verdict, Vote};
+use quorate_attest::vote::{Verdict, Veto, Vote};
 use quorate_core::Body;
 use quorate_proto::client::Route;
-use quorate_proto::key_file;
 use quorate_proto::pb::v1::agents_client::AgentsClient;
 use quorate_proto::pb::v1::{CoordinatorRole, GetStatusResponse, ObserveRequest};
 use quorate_tests::client::{Party, now, random, vote_note};
-use quorate_tests::deployment::{Adapter, Coordinator, Deployment, Options};
+use quorate_tests::deployment::{Adapter, Deployment, Options};
 use quorate_tests::liar::branch::Branch;
 use quorate_tests::liar::{LIAR, Liar, cosigners};
 use quorate_tests::{settings, wait};
@@ -167,6 +165,16 @@ impl Stage {
         branch.decision().0
     }
 
+    /// A veto, signed.
+    pub(crate) fn veto(&self, by: &Party, proposal: &Proposal) -> Signed<Veto> {
+        by.signer().signed(Veto {
+            origin: proposal.origin.clone(),
+            epoch: proposal.epoch,
+            proposal: proposal.id(),
+            reason: "not now".parse().expect("a sentence"),
+        })
+    }
+
     /// A vote in the name of `voter`, whose signature somebody made up.
     pub(crate) fn forged_vote(&self, voter: &Party, proposal: &Proposal) -> Signed<Vote> {
         let mut vote = vote_note(voter, proposal, Verdict::Approve);
@@ -305,16 +313,7 @@ impl Stage {
 
     /// A coordinator's key name.
     pub(crate) fn name(&self, id: u64) -> KeyName {
-        format!("{}/coordinator/{id}", self.deployment.network).parse().expect("a key name")
-    }
-
-    /// Every coordinator's key, for what no number of lying coordinators can do.
-    pub(crate) fn stolen_keys(&self) -> Vec<CosignSigner> {
-        let key = |(id, coordinator): (&u64, &Coordinator)| {
-            let secret = key_file::load(&coordinator.folder.join("cosign.pem")).expect("a key");
-            CosignSigner::new(self.name(*id), secret)
-        };
-        self.deployment.coordinators.iter().map(key).collect()
+        self.deployment.coordinator_name(id)
     }
 
     /// Everybody, the liar included.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use quorate_attest::refusal::Cause;
 use quorate_attest::remediation::Kind;
-use quorate_attest::vote::Veto;
+use quorate_attest::vote::Verdict;
 use quorate_core::Body;
 use quorate_proto::pb::v1::VetoProposalRequest;
-use quorate_tests::client::Party;
+use quorate_tests::client::{Party, vote_note};
 use quorate_tests::liar::branch::Branch;
 use quorate_tests::wait;
 
@@ -98,24 +98,13 @@ async fn whoever_holds_a_veto_does_not_cosign() {
     let proposal = stage.halt("service:a");
     drop(branch.take(Body::Open(proposal.clone())));
     stage.liar.feed(&HONEST, &branch).await;
-    let charter = &stage.deployment.charter.statement;
-    let note = stage.operators[2].signer().signed(Veto {
-        origin: charter.origin.clone(),
-        epoch: charter.epoch,
-        proposal: proposal.id(),
-        reason: "not now".parse().expect("a sentence"),
-    });
+    let note = stage.veto(&stage.operators[2], &proposal);
     let request = VetoProposalRequest { note: note.to_bytes(), ..Default::default() };
     let client = stage.operators[2].client.clone().with_deadline(CALL_WITHIN);
     drop(client.veto_everywhere(request).await);
     // All three had approved before one of them changed their mind.
     for voter in &stage.operators {
-        let vote = quorate_tests::client::vote_note(
-            voter,
-            &proposal,
-            quorate_attest::vote::Verdict::Approve,
-        );
-        drop(branch.take(Body::Vote(vote)));
+        drop(branch.take(Body::Vote(vote_note(voter, &proposal, Verdict::Approve))));
     }
     let (index, _) = branch.decision();
     stage.liar.feed(&HONEST, &branch).await;

@@ -1,14 +1,15 @@
 //! `proposal create`: what it would mean, the question, the act, and waiting for its end.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use quorate_attest::remediation::Class;
 use quorate_attest::text::Statement;
 use quorate_proto::error_code::ErrorCode;
 use quorate_proto::pb::v1::watch_proposals_response::Event;
 use quorate_proto::pb::v1::{
-    Assessment, DecisionRef, DecisionState, Expectations, GetDecisionRequest, OpenProposalRequest,
-    OpenProposalResponse, Proposal, ProposalState, Refusal, View, WatchProposalsRequest,
+    Assessment, Decision, DecisionRef, DecisionState, Expectations, GetDecisionRequest,
+    OpenProposalRequest, OpenProposalResponse, Proposal, ProposalState, Refusal, View,
+    WatchProposalsRequest,
 };
 
 use super::{CreateArgs, Draft, open_draft};
@@ -21,7 +22,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, LocalReason};
 use crate::output::time::span;
 use crate::signing::sentence;
-use crate::view::{ms, next_votes, progress, short};
+use crate::view::{ms, next_votes, progress, short, word};
 
 /// How often a decision's state is looked at.
 const LOOK: Duration = Duration::from_millis(300);
@@ -183,18 +184,37 @@ pub(in crate::command) async fn wait_for(
     limit: Duration,
     env: &Env,
 ) -> Done {
-    let deadline = Instant::now() + limit;
     let waited = async {
         match until_ended(session, id, env).await? {
-            Ended::Decided(of) => until_outcome(session, of, env).await,
+            Ended::Decided(of) => until_outcome(session, of, View::Basic, env).await,
             Ended::Superseded => Ok(Exit::Ok),
             Ended::WithoutEffect => Ok(Exit::Negative),
         }
     };
-    tokio::time::timeout_at(deadline.into(), waited).await.unwrap_or_else(|_| {
+    within(limit, waited, || format!("quorate proposal show {}", short(id))).await
+}
+
+/// Waits until the decision has an outcome.
+pub(in crate::command) async fn wait_for_outcome(
+    session: &Session,
+    of: DecisionRef,
+    limit: Duration,
+    env: &Env,
+) -> Done {
+    let help = format!("quorate decision show {}/{}", of.cluster, of.number);
+    within(limit, until_outcome(session, of, View::Full, env), || help).await
+}
+
+/// What is waited for, or that it took too long and what to look at.
+async fn within(
+    limit: Duration,
+    waited: impl Future<Output = Done>,
+    help: impl FnOnce() -> String,
+) -> Done {
+    tokio::time::timeout(limit, waited).await.unwrap_or_else(|_| {
         let after = humantime::format_duration(limit);
-        Err(Failure::local(LocalReason::WaitTimedOut, format!("not ended after {after}"))
-            .help(format!("quorate proposal show {}", short(id))))
+        let late = format!("not ended after {after}");
+        Err(Failure::local(LocalReason::WaitTimedOut, late).help(help()))
     })
 }
 
@@ -239,34 +259,35 @@ async fn until_ended(session: &Session, id: &str, env: &Env) -> Result<Ended, Fa
     }
 }
 
-/// Looks until the decision has an outcome: 0 if it was effective, else 3.
-async fn until_outcome(session: &Session, of: DecisionRef, env: &Env) -> Done {
+/// Prints each change until the decision has an outcome: 0 if it was effective, else 3.
+async fn until_outcome(session: &Session, of: DecisionRef, view: View, env: &Env) -> Done {
+    let mut last = DecisionState::Unspecified;
     loop {
         let request = GetDecisionRequest {
             decision: Some(of.clone()),
             consistency: session.consistency,
-            view: View::Basic.into(),
+            view: view.into(),
         };
         let response = session.client.get_decision(request).await?;
-        let state = response.decision.as_ref().map(|decision| decision.state).unwrap_or_default();
-        let exit = match DecisionState::try_from(state) {
-            Ok(DecisionState::Effective) => Some(Exit::Ok),
-            Ok(
-                DecisionState::Ineffective
-                | DecisionState::Harmful
-                | DecisionState::Abandoned
-                | DecisionState::Voided
-                | DecisionState::None,
-            ) => Some(Exit::Negative),
-            Ok(
-                DecisionState::Decided
-                | DecisionState::Certified
-                | DecisionState::Executing
-                | DecisionState::Inconclusive
-                | DecisionState::Continued
-                | DecisionState::Unspecified,
-            )
-            | Err(_) => None,
+        let state = response.decision.as_ref().map(Decision::state).unwrap_or_default();
+        if state != last {
+            last = state;
+            let word = word!(DecisionState, i32::from(state), "DECISION_STATE_");
+            env.printer.say(format!("decision {}/{}  {word}", of.cluster, of.number));
+        }
+        let exit = match state {
+            DecisionState::Effective => Some(Exit::Ok),
+            DecisionState::Ineffective
+            | DecisionState::Harmful
+            | DecisionState::Abandoned
+            | DecisionState::Voided
+            | DecisionState::None => Some(Exit::Negative),
+            DecisionState::Decided
+            | DecisionState::Certified
+            | DecisionState::Executing
+            | DecisionState::Inconclusive
+            | DecisionState::Continued
+            | DecisionState::Unspecified => None,
         };
         if let Some(exit) = exit {
             env.printer.print(&response)?;

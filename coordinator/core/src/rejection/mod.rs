@@ -103,7 +103,7 @@ pub enum Rejection {
         why: String,
     },
     /// An expiry lies outside what is allowed.
-    #[error("the expiry {have} is not between {min} and {max}")]
+    #[error("the expiry {} is not between {} and {}", have.utc(), min.utc(), max.utc())]
     ExpiryOutOfRange {
         /// The text's.
         have: LogTime,
@@ -167,7 +167,7 @@ pub enum Rejection {
         ending: Ending,
     },
     /// Too many open proposals by one proposer.
-    #[error("{proposer} has {limit} proposals open; next allowed {next_allowed}")]
+    #[error("{proposer} has {limit} proposals open{}", next(Some(next_allowed)))]
     CallerLimited {
         /// Who.
         proposer: KeyName,
@@ -177,7 +177,7 @@ pub enum Rejection {
         next_allowed: LogTime,
     },
     /// Too many open proposals for one cluster.
-    #[error("{cluster} has reached its limit of {limit}; next allowed {next_allowed}")]
+    #[error("{cluster} has reached its limit of {limit}{}", next(Some(next_allowed)))]
     Overloaded {
         /// Which.
         cluster: ClusterId,
@@ -228,7 +228,7 @@ pub enum Rejection {
         have: Sequence,
     },
     /// The facts are older than the charter accepts.
-    #[error("the facts are {age} ms old, at most {window} ms are accepted")]
+    #[error("the facts are {} old, at most {} is accepted", age.words(), window.words())]
     StaleEvidence {
         /// Their age.
         age: Span,
@@ -254,7 +254,7 @@ pub enum Rejection {
         highest: FencingToken,
     },
     /// Another decision holds the slot.
-    #[error("the slot of {cluster}, held by {by} since {since}, awaiting {}", names(awaited))]
+    #[error("the slot of {cluster}, held by {by} since {}, awaiting {}", since.utc(), names(awaited))]
     SlotBusy {
         /// The cluster.
         cluster: ClusterId,
@@ -307,10 +307,7 @@ pub enum Rejection {
         decision: DecisionNumber,
     },
     /// Too early or too late.
-    #[error(
-        "{now} is not between {not_before} and {expires}{}",
-        next(Some(not_before).filter(|from| *from > now))
-    )]
+    #[error("{}{}", window(*now, *not_before, *expires), next(Some(not_before).filter(|from| *from > now)))]
     OutsideWindow {
         /// Log time.
         now: LogTime,
@@ -323,7 +320,9 @@ pub enum Rejection {
     #[error("{0}")]
     Rule(Box<RuleRefused>),
     /// The rate limit of a key is used up.
-    #[error("the budget {key}: {burst}, then one per {period} ms; next allowed {next_allowed}")]
+    #[error(
+        "the budget {key}: {burst}, then one per {}{}", period.words(), next(Some(next_allowed))
+    )]
     BudgetExhausted {
         /// The key.
         key: BudgetKey,
@@ -335,7 +334,7 @@ pub enum Rejection {
         next_allowed: LogTime,
     },
     /// The quiet period after an earlier action is not over.
-    #[error("the cooldown {key} after {by}; next allowed {next_allowed}")]
+    #[error("the cooldown {key} after {by}{}", next(Some(next_allowed)))]
     Cooldown {
         /// The key.
         key: BudgetKey,
@@ -372,8 +371,19 @@ fn names(names: &[KeyName]) -> String {
     names.iter().map(KeyName::as_str).collect::<Vec<_>>().join(" ")
 }
 
+fn window(now: LogTime, from: LogTime, until: LogTime) -> String {
+    let (now, from, until_utc) = (now.utc(), from.utc(), until.utc());
+    if until == LogTime::MAX {
+        format!("{now} is before {from}")
+    } else {
+        format!("{now} is not between {from} and {until_utc}")
+    }
+}
+
 fn next(time: Option<&LogTime>) -> String {
-    maybe("; next allowed ", time)
+    // The end of time is no time: it needs a person.
+    let time = time.filter(|time| **time < LogTime::MAX).map(|time| time.utc());
+    maybe("; next allowed ", time.as_ref())
 }
 
 fn maybe<V: std::fmt::Display>(words: &str, value: Option<&V>) -> String {

@@ -27,5 +27,5 @@ pub(super) fn judge(scene: &Scene<'_>) -> Result<(), Refused> {
     if scene.now >= over {
         return Ok(());
     }
-    Err(Refused::because("decision", number).and("expires", running.expires()).until(over))
+    Err(Refused::because("decision", number).and("expires", running.expires().utc()).until(over))
 }

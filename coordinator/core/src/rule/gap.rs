@@ -15,5 +15,5 @@ pub(super) fn judge(scene: &Scene<'_>) -> Result<(), Refused> {
     if scene.now >= over {
         return Ok(());
     }
-    Err(Refused::because("last_decision", last).and("gap_ms", gap).until(over))
+    Err(Refused::because("last_decision", last.utc()).and("gap", gap.words()).until(over))
 }

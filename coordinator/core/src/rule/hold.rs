@@ -12,5 +12,5 @@ pub(super) fn judge(scene: &Scene<'_>) -> Result<(), Refused> {
     if scene.now >= over {
         return Ok(());
     }
-    Err(Refused::because("hold_ms", hold).until(over))
+    Err(Refused::because("hold", hold.words()).until(over))
 }

@@ -46,7 +46,7 @@ fn no_sign_of_life(scene: &Scene<'_>, member: &MemberId) -> Result<(), Refused> 
                 .saturating_add(Span::from_millis(1));
             Err(Refused::because("who", member)
                 .and("seen_by", &observe.agent)
-                .and("when", observe.observed)
+                .and("when", observe.observed.utc())
                 .until(stale))
         }
         None => Ok(()),
@@ -63,8 +63,8 @@ fn silent(scene: &Scene<'_>, member: &MemberId) -> Result<(), Refused> {
         return Ok(());
     }
     Err(Refused::because("who", member)
-        .and("silent_since", since)
-        .and("grace_ms", grace)
+        .and("silent_since", since.utc())
+        .and("grace", grace.words())
         .until(allowed))
 }
 

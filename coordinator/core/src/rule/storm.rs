@@ -35,7 +35,7 @@ pub(super) fn judge(scene: &Scene<'_>) -> Result<(), Refused> {
     }
     match scene.observations.last_storm(cluster).map(|last| (last, last.saturating_add(quiet))) {
         Some((last, over)) if scene.now < over => {
-            Err(Refused::because("last_storm", last).and("quiet_ms", quiet).until(over))
+            Err(Refused::because("last_storm", last.utc()).and("quiet", quiet.words()).until(over))
         }
         Some(_) | None => Ok(()),
     }

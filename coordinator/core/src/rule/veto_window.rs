@@ -25,5 +25,5 @@ pub(super) fn judge(scene: &Scene<'_>) -> Result<(), Refused> {
     if scene.now >= over || everybody_agrees {
         return Ok(());
     }
-    Err(Refused::because("approved", approved).and("veto_ms", policy.veto).until(over))
+    Err(Refused::because("approved", approved.utc()).and("veto", policy.veto.words()).until(over))
 }

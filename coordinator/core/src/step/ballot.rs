@@ -4,12 +4,13 @@
 //! evidence becomes a leaf and neither vote counts, in whichever order they came.
 
 use quorate_attest::evidence::{Evidence, EvidenceKind};
-use quorate_attest::history::excludes;
+use quorate_attest::history::effect_of_veto;
 use quorate_attest::id::{KeyName, ProposalId};
 use quorate_attest::key::VerifierKey;
 use quorate_attest::leaf::{Leaf, VoidCause};
 use quorate_attest::note::{MAX_LINES, Note, SignatureLine};
 use quorate_attest::number::LeafIndex;
+use quorate_attest::remediation::Kind;
 use quorate_attest::signed::Signed;
 use quorate_attest::text::Statement;
 use quorate_attest::vote::{Veto, Vote};
@@ -205,18 +206,19 @@ impl Step<'_> {
         let mut cause = None;
         for line in &signed.lines {
             let name = self.vetoer(line, &proposal.proposer)?;
-            if excludes(charter, proposal, &name) {
-                continue;
-            }
-            if name == proposal.proposer {
-                cause = Some(VoidCause::Withdrawn);
-            } else if cause.is_none() {
-                cause = Some(VoidCause::Vetoed);
+            match effect_of_veto(charter, proposal, &name) {
+                Some(VoidCause::Withdrawn) => cause = Some(VoidCause::Withdrawn),
+                counts => cause = cause.or(counts),
             }
         }
+        let admits = if proposal.kind == Kind::Abandon {
+            "its proposer, who withdraws it; others vote to reject it"
+        } else {
+            "operators whose key the proposal does not name, and its proposer"
+        };
         cause.ok_or_else(|| Rejection::RoleNotAllowed {
             name: signed.lines.first().map_or_else(String::new, |line| line.name.clone()),
-            admits: "operators whose key the proposal does not name, and its proposer".to_owned(),
+            admits: admits.to_owned(),
         })
     }
 

@@ -3,8 +3,9 @@
 use quorate_attest::id::{Digest, KeyName, Origin};
 use quorate_attest::leaf::Leaf;
 use quorate_attest::log_time::{LogTime, Span};
+use quorate_attest::note::SignatureLine;
 use quorate_attest::number::{Epoch, LeafIndex};
-use quorate_attest::operator_statement::{Act, OVERRIDE_MAX, Override, Pause, Subject};
+use quorate_attest::operator_statement::{Act, Automation, OVERRIDE_MAX, Override, Pause, Subject};
 use quorate_attest::signed::Signed;
 use quorate_attest::text::Statement;
 
@@ -94,8 +95,26 @@ impl Step<'_> {
             need: 1,
         };
         self.check_envelope(&signed, &envelope)?;
+        self.check_lifts(&signed)?;
         let (digest, expires) = (statement.digest(), statement.expires);
         self.record(digest, expires, Leaf::Pause(signed))
+    }
+
+    /// A resume that would leave every pause as it is says whose they are instead of doing nothing.
+    fn check_lifts(&self, signed: &Signed<Pause>) -> Result<(), Rejection> {
+        let history = self.ledger()?.history();
+        let holders: Vec<&KeyName> =
+            history.pause_holders(&signed.statement.cluster, self.now()).collect();
+        let own = |line: &SignatureLine| holders.iter().any(|name| name.as_str() == line.name);
+        let [line] = signed.lines.as_slice() else { return Ok(()) };
+        if signed.statement.automation == Automation::Paused || holders.is_empty() || own(line) {
+            return Ok(());
+        }
+        let holders: Vec<&str> = holders.iter().map(|name| name.as_str()).collect();
+        Err(Rejection::RoleNotAllowed {
+            name: line.name.clone(),
+            admits: format!("{}, who paused it; two operators together", holders.join(" ")),
+        })
     }
 
     /// The leaf that this text made already.

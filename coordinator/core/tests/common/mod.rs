@@ -5,6 +5,7 @@
 
 mod charter;
 mod statements;
+pub(crate) mod times;
 
 use std::collections::BTreeMap;
 

@@ -167,7 +167,8 @@ impl World {
             expires: at(self.now + 60_000),
             nonce: Nonce::from_bytes([9; 16]),
         };
-        Body::Pause(signer(by).signed(statement))
+        let lines = by.split('+').map(|id| signer(id).sign(&statement)).collect();
+        Body::Pause(Signed::new(statement, lines))
     }
 
     pub(crate) fn amendment(&self, changes: &[String], by: &[&str]) -> Body {

@@ -11,7 +11,12 @@
 //! receiver  compares the digest of the state and the root over all leaves, then installs
 //! ```
 //!
-//! Nothing of a snapshot is visible before both were compared. A crash during the transfer leaves
+//! A sender can lie about everything else in the state. What leaves determine of it (the ledger) is
+//! compared with a fold of the leaves by whoever judges them, before anything is cosigned
+//! ([`MachineHandle::restored`](crate::MachineHandle::restored)): here it would take as long as the
+//! log is. The rest says nothing that its readers do not verify again.
+//!
+//! Nothing of a snapshot is visible before digest and root were compared. A crash during the transfer leaves
 //! rows in `incoming`, which the next transfer discards.
 
 mod build;

@@ -2,18 +2,18 @@
 //! question from the verifier's own stored state, which it is given.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 
 use thiserror::Error;
 
 use crate::charter::Charter;
 use crate::checkpoint::Checkpoint;
 use crate::head::{HeadRefused, VerifiedHead};
+use crate::history::Pauses;
 use crate::leaf::{Decision, Leaf};
 use crate::log_time::{CosignTime, LogTime, Span};
 use crate::merkle::Hash;
 use crate::number::{Epoch, FencingToken, Incarnation};
-use crate::operator_statement::{Automation, Scope};
+use crate::operator_statement::Scope;
 use crate::proposal::Target;
 use crate::remediation::Kind;
 
@@ -167,29 +167,24 @@ pub fn stopped_since<'a>(
     later: impl IntoIterator<Item = &'a Leaf>,
     now: LogTime,
 ) -> Option<Stopped> {
-    let mut paused: BTreeSet<&Scope> = BTreeSet::new();
+    let mut pauses = Pauses::default();
     for leaf in later {
         if let Leaf::Pause(signed) = leaf {
-            let pause = &signed.statement;
-            match pause.automation {
-                Automation::Paused if pause.until.is_none_or(|until| now < until) => {
-                    paused.insert(&pause.cluster)
-                }
-                // A shorter pause of one scope replaces a longer one there, as `running` does.
-                Automation::Paused | Automation::Running => paused.remove(&pause.cluster),
-            };
+            // The judge of leaves has verified every line.
+            let names = signed.lines.iter().filter_map(|line| line.name.parse().ok());
+            pauses.take(&signed.statement, &names.collect());
         }
         if let Some(stopped) = stopped_by(decision, leaf) {
             return Some(stopped);
         }
     }
-    let here = |scope: &&Scope| match scope {
+    let paused = pauses.in_force(now).any(|pause| match &pause.cluster {
         Scope::All => true,
-        Scope::Cluster(cluster) => *cluster == decision.cluster,
-    };
+        Scope::Cluster(cluster) => cluster == &decision.cluster,
+    });
     // Never an abandon and never a continuation: what has started must be able to end.
     let exempt = decision.proposal.kind == Kind::Abandon || decision.continues.is_some();
-    (!exempt && paused.into_iter().any(|scope| here(&scope))).then_some(Stopped::Paused)
+    (!exempt && paused).then_some(Stopped::Paused)
 }
 
 /// Whether one later leaf stops a decision for good.
@@ -226,13 +221,13 @@ fn stopped_by(decision: &Decision, leaf: &Leaf) -> Option<Stopped> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum OutsideWindow {
     /// Too early.
-    #[error("the decision may start at {from}")]
+    #[error("the decision may start at {}", from.utc())]
     NotYet {
         /// The earliest time.
         from: LogTime,
     },
     /// Too late: expiry stops a start, it frees no slot.
-    #[error("the decision could be started until {expires}")]
+    #[error("the decision could be started until {}", expires.utc())]
     Expired {
         /// The last time.
         expires: LogTime,

@@ -57,7 +57,7 @@ pub enum HeadRefused {
         threshold: usize,
     },
     /// A cosignature from the future.
-    #[error("{name} cosigned at {time}, later than {latest}")]
+    #[error("{name} cosigned at {}, later than {}", time.utc(), latest.utc())]
     TimeInFuture {
         /// The coordinator.
         name: KeyName,
@@ -67,7 +67,7 @@ pub enum HeadRefused {
         latest: CosignTime,
     },
     /// Good, but too few of the times are recent.
-    #[error("{found} coordinators cosigned since {oldest}, {threshold} are needed")]
+    #[error("{found} coordinators cosigned since {}, {threshold} are needed", oldest.utc())]
     Stale {
         /// Coordinators with a recent time.
         found: usize,

@@ -8,7 +8,7 @@ use super::LeafRefused;
 use crate::charter::Charter;
 use crate::declaration::{Declaration, Readmission};
 use crate::id::{CharterId, KeyName, Origin};
-use crate::leaf::Decision;
+use crate::leaf::{Decision, VoidCause};
 use crate::number::Epoch;
 use crate::proposal::{Proposal, Target};
 use crate::quorum::{Electorate, Silenced, Tally};
@@ -32,7 +32,8 @@ pub(crate) fn check_in_force(
     Ok(())
 }
 
-/// Whether a key may not veto a proposal: it would be revoked by it, or its member is the target.
+/// Whether a key has no say against a proposal: it would be revoked by it, or its member is the
+/// target. The veto window does not wait for it.
 pub fn excludes(charter: &Charter, proposal: &Proposal, key: &KeyName) -> bool {
     match proposal.target() {
         Target::Key(revoked) => revoked == *key,
@@ -41,6 +42,22 @@ pub fn excludes(charter: &Charter, proposal: &Proposal, key: &KeyName) -> bool {
             .is_some_and(|agent| agent.cluster == proposal.cluster && agent.member == member),
         Target::Decision(_) | Target::Other => false,
     }
+}
+
+/// What a veto by `key` does to a proposal; nothing if it does not count.
+///
+/// The proposer withdraws its own, whatever it is about. An operator vetoes, unless the proposal
+/// would revoke that very key, or is an abandon: that is the way out of a stuck slot, and whoever is
+/// against it rejects it by a vote.
+#[must_use]
+pub fn effect_of_veto(charter: &Charter, proposal: &Proposal, key: &KeyName) -> Option<VoidCause> {
+    if *key == proposal.proposer {
+        return Some(VoidCause::Withdrawn);
+    }
+    let counts = charter.operator(key).is_some()
+        && proposal.kind != Kind::Abandon
+        && !excludes(charter, proposal, key);
+    counts.then_some(VoidCause::Vetoed)
 }
 
 /// Judges a proposal by itself, as the machine does before it opens one.

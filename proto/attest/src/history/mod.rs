@@ -19,6 +19,7 @@ mod evidence;
 mod last;
 mod operator;
 mod outcome;
+mod pause;
 mod read;
 mod refused;
 mod until;
@@ -28,9 +29,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-pub use authority::{excludes, judge_authority, judge_proposal};
+pub use authority::{effect_of_veto, excludes, judge_authority, judge_proposal};
 pub use cluster::{ClusterHistory, Orders, Slot, Standing, Survivor};
 pub use last::LastOn;
+pub(crate) use pause::Pauses;
 pub use refused::LeafRefused;
 
 use until::Until;
@@ -41,7 +43,7 @@ use crate::leaf::{Leaf, VoidCause};
 use crate::log_time::LogTime;
 use crate::merkle::{Frontier, Hash, Node, leaf_hash};
 use crate::number::{DecisionNumber, LeafIndex};
-use crate::operator_statement::{Automation, IncarnationStatement, Override, Pause, Scope};
+use crate::operator_statement::{IncarnationStatement, Override, Pause};
 use crate::signed::{Signatures, Signed};
 
 /// How a proposal ended.
@@ -80,8 +82,7 @@ pub struct History {
     overrides: Until<Digest, Override>,
     /// Texts that made their one leaf.
     texts: Until<Digest, ()>,
-    /// The pause of each scope that no `running` statement ended.
-    pauses: BTreeMap<Scope, Pause>,
+    pauses: Pauses,
     /// The newest decision of every target that an armed undo may still restore.
     last: Until<(ClusterId, Word), LastOn>,
     /// An incarnation whose charter must come next.
@@ -124,6 +125,7 @@ enum Change {
     Pause {
         digest: Digest,
         statement: Pause,
+        signers: BTreeSet<KeyName>,
     },
     Act {
         digest: Digest,
@@ -156,7 +158,7 @@ impl History {
             equivocators: Until::default(),
             overrides: Until::default(),
             texts: Until::default(),
-            pauses: BTreeMap::new(),
+            pauses: Pauses::default(),
             last: Until::default(),
             incarnation: None,
         };
@@ -312,15 +314,9 @@ impl History {
                 self.texts.insert(digest, statement.expires, ());
                 self.overrides.insert(digest, statement.expires, statement);
             }
-            Change::Pause { digest, statement } => {
+            Change::Pause { digest, statement, signers } => {
                 self.texts.insert(digest, statement.expires, ());
-                match statement.automation {
-                    Automation::Paused => {
-                        drop(self.pauses.insert(statement.cluster.clone(), statement));
-                    }
-                    // It ends the pause of its own scope; a pause of all goes on.
-                    Automation::Running => drop(self.pauses.remove(&statement.cluster)),
-                }
+                self.pauses.take(&statement, &signers);
             }
             Change::Act { digest, expires } => self.texts.insert(digest, expires, ()),
         }
@@ -333,6 +329,6 @@ impl History {
         self.overrides.forget(now);
         self.texts.forget(now);
         self.last.forget(now);
-        self.pauses.retain(|_, pause| pause.until.is_none_or(|until| now < until));
+        self.pauses.forget(now);
     }
 }

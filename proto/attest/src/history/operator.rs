@@ -36,7 +36,9 @@ impl History {
             self.check_cluster(cluster)?;
         }
         let digest = self.check_statement(signed, statement.expires, 1, signatures)?;
-        Ok(Change::Pause { digest, statement: statement.clone() })
+        let signers = signed.lines.iter().filter_map(|line| self.charter.operator_of_line(line));
+        let signers = signers.map(|key| key.name().clone()).collect();
+        Ok(Change::Pause { digest, statement: statement.clone(), signers })
     }
 
     pub(super) fn judge_act(

@@ -99,7 +99,16 @@ impl History {
 
     /// The pauses in force at `at`.
     pub fn pauses(&self, at: LogTime) -> impl Iterator<Item = &Pause> {
-        self.pauses.values().filter(move |pause| pause.until.is_none_or(|until| at < until))
+        self.pauses.in_force(at)
+    }
+
+    /// The operators who hold a pause of exactly this scope at `at`.
+    pub fn pause_holders<'a>(
+        &'a self,
+        scope: &'a Scope,
+        at: LogTime,
+    ) -> impl Iterator<Item = &'a KeyName> {
+        self.pauses.holders(scope, at)
     }
 
     /// The pause that stops a cluster at `at`: its own, or the one for all.

@@ -33,7 +33,7 @@ pub enum LeafRefused {
     #[error("the proposal was made under the charter {found}, in force is {expected}")]
     OtherCharter { expected: CharterId, found: CharterId },
     /// R1: time falls.
-    #[error("the leaf's time {found} is before {last}")]
+    #[error("the leaf's time {} is before {}", found.utc(), last.utc())]
     TimeFell { last: LogTime, found: LogTime },
     /// R1: a statement in the leaf is about another cluster than the leaf.
     #[error("the leaf is about {leaf}, what it holds is about {inner}")]
@@ -70,20 +70,21 @@ pub enum LeafRefused {
     NoNumberLeft { cluster: ClusterId },
     /// R6: approved, time, not-before, expires do not rise.
     #[error(
-        "approved {approved}, time {time}, not-before {not_before}, expires {expires} do not rise"
+        "approved {}, time {}, not-before {}, expires {} do not rise",
+        approved.utc(), time.utc(), not_before.utc(), expires.utc()
     )]
     TimesOutOfOrder { approved: LogTime, time: LogTime, not_before: LogTime, expires: LogTime },
     /// R6: the veto window is open.
-    #[error("the veto window ends at {ends}, the decision is of {time}")]
+    #[error("the veto window ends at {}, the decision is of {}", ends.utc(), time.utc())]
     VetoWindowOpen { ends: LogTime, time: LogTime },
     /// R6: the decision outlives its proposal.
-    #[error("the decision expires at {found}, its proposal at {max}")]
+    #[error("the decision expires at {}, its proposal at {}", found.utc(), max.utc())]
     OutlivesProposal { max: LogTime, found: LogTime },
     /// R6: the decision outlives the start window of its class.
-    #[error("the decision expires at {found}, the start window of {class} ends at {max}")]
+    #[error("the decision expires at {}, the start window of {class} ends at {}", found.utc(), max.utc())]
     OutlivesWindow { class: Class, max: LogTime, found: LogTime },
     /// A declaration may not start before every gate knows of it.
-    #[error("the decision may start at {found}, a declaration not before {min}")]
+    #[error("the decision may start at {}, a declaration not before {}", found.utc(), min.utc())]
     StartsTooEarly { min: LogTime, found: LogTime },
     /// R7.
     #[error("decision {holder} of {cluster} holds the slot")]
@@ -92,7 +93,7 @@ pub enum LeafRefused {
     #[error("an abandon names the decision that holds the slot{}", holder.map_or_else(String::new, |holder| format!(", which is {holder}")))]
     NothingToAbandon { holder: Option<DecisionNumber> },
     /// R7: somebody could still start what is abandoned.
-    #[error("decision {number} can be abandoned after {after}")]
+    #[error("decision {number} can be abandoned after {}", after.utc())]
     AbandonTooEarly { number: DecisionNumber, after: LogTime },
     /// An abandon does not say how the executor was stopped.
     #[error("an abandon needs `param stopped` exactly once")]
@@ -164,7 +165,7 @@ pub enum LeafRefused {
     #[error("{found} operators signed, {need} are needed")]
     TooFewOperators { need: u32, found: u32 },
     /// The statement's time to be appended is over.
-    #[error("the statement could be appended until {expires}, the log is at {time}")]
+    #[error("the statement could be appended until {}, the log is at {}", expires.utc(), time.utc())]
     StatementExpired { expires: LogTime, time: LogTime },
     /// One text makes one leaf.
     #[error("there is a leaf with this text already")]

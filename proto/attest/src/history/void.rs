@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::authority::{check_in_force, excludes, judge_votes};
+use super::authority::{check_in_force, effect_of_veto, judge_votes};
 use super::{Change, End, History, LeafRefused};
 use crate::charter::Charter;
 use crate::id::{KeyName, ProposalId};
@@ -120,8 +120,7 @@ impl History {
         let signers = veto
             .verify_strict(signatures, lookup)
             .map_err(|source| LeafRefused::Lines { what: "veto note", source })?;
-        let counts = |name: &&KeyName| !excludes(charter, proposal, name);
-        Ok(signers.into_iter().map(|key| key.name()).filter(counts).cloned().collect())
+        Ok(signers.into_iter().map(|key| key.name().clone()).collect())
     }
 
     fn judge_cause(
@@ -142,8 +141,10 @@ impl History {
                     electorate.tally(approvers, rejecters, &equivocators).is_lost()
                 })
             }
-            VoidCause::Vetoed => said.vetoers.iter().any(|name| charter.operator(name).is_some()),
-            VoidCause::Withdrawn => said.vetoers.contains(&proposal.proposer),
+            cause @ (VoidCause::Vetoed | VoidCause::Withdrawn) => said
+                .vetoers
+                .iter()
+                .any(|name| effect_of_veto(charter, proposal, name) == Some(cause)),
             VoidCause::Expired => void.time >= proposal.expires,
             // What the machine saw, and the charter's end, are not in the leaf.
             VoidCause::Superseded | VoidCause::Epoch => true,

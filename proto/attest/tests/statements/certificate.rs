@@ -233,6 +233,10 @@ fn later_leaves_stop_what_has_not_started() {
     let run = Leaf::Pause(signed(world.pause("*", "running", None), &["operator/ana"]));
     assert_eq!(stopped_since(&decision, [&pause, &run], now), None);
     assert_eq!(stopped_since(&decision, [&run, &pause], now), Some(Stopped::Paused));
+    let by = |names: &[&str]| Leaf::Pause(signed(world.pause("*", "running", None), names));
+    let (other, two) = (by(&["operator/ben"]), by(&["operator/ben", "operator/chen"]));
+    assert_eq!(stopped_since(&decision, [&pause, &other], now), Some(Stopped::Paused));
+    assert_eq!(stopped_since(&decision, [&pause, &two], now), None, "two lift another's");
     let mut next = charter();
     next.epoch = next.epoch.next().unwrap();
     next.previous = Some(charter().id());

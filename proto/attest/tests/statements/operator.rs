@@ -3,7 +3,7 @@
 use quorate_attest::history::LeafRefused;
 use quorate_attest::leaf::{Leaf, VoidCause};
 use quorate_attest::log_time::Span;
-use quorate_attest::operator_statement::ActKind;
+use quorate_attest::operator_statement::{ActKind, Scope};
 use quorate_attest::remediation::Kind;
 use quorate_attest::signed::LinesRefused;
 
@@ -131,8 +131,29 @@ fn a_pause_holds_until_its_end_or_until_it_is_lifted() {
     let pause = signed(world.pause("neo-testnet", "paused", None), &["operator/ana"]);
     world.append(&Leaf::Pause(pause)).unwrap();
     assert!(world.history.paused(&cluster, until).is_some());
-    let running = signed(world.pause("neo-testnet", "running", None), &["operator/ben"]);
+    let running = signed(world.pause("neo-testnet", "running", None), &["operator/ana"]);
     world.append(&Leaf::Pause(running)).unwrap();
     assert!(world.history.paused(&cluster, until).is_none());
     assert_eq!(world.history.pauses(world.now).count(), 1);
+}
+
+#[test]
+fn two_people_each_hold_a_pause_and_lift_their_own() {
+    let mut world = World::new();
+    let mut say = |automation: &str, by: &[&str]| {
+        let pause = signed(world.pause("*", automation, None), by);
+        world.append(&Leaf::Pause(pause)).unwrap();
+        let holders = world.history.pause_holders(&Scope::All, world.now);
+        let holders: Vec<String> =
+            holders.map(|name| name.as_str().rsplit('/').next().unwrap().to_owned()).collect();
+        (holders.join(" "), world.history.pauses(world.now).count())
+    };
+    assert_eq!(say("paused", &["operator/ana"]), ("ana".to_owned(), 1));
+    assert_eq!(say("paused", &["operator/ben"]), ("ana ben".to_owned(), 2));
+    assert_eq!(say("running", &["operator/ana"]), ("ben".to_owned(), 1));
+    assert_eq!(say("running", &["operator/ana"]), ("ben".to_owned(), 1), "nothing of hers");
+    // One text of two people is one pause, held until both have lifted it.
+    assert_eq!(say("paused", &["operator/ana", "operator/ben"]), ("ana ben".to_owned(), 1));
+    assert_eq!(say("running", &["operator/ben"]), ("ana".to_owned(), 1));
+    assert_eq!(say("running", &["operator/ben", "operator/chen"]), (String::new(), 0), "two lift");
 }

@@ -88,14 +88,39 @@ fn the_window_does_not_wait_for_the_key_to_be_revoked() {
 }
 
 #[test]
-fn a_withdrawal_by_the_target_itself_does_not_count() {
+fn a_proposer_withdraws_its_own_even_where_its_veto_would_not_count() {
     let mut world = World::new();
-    let mut proposal = world.proposal(Kind::RemoveMember);
-    proposal.target = "member:neo-1".parse().unwrap();
-    let mut void = world.void(&proposal, VoidCause::Withdrawn);
-    void.veto = Some(world.veto(&proposal, &["agent/neo-1"]));
-    let refused = world.refuse(&Leaf::Void(void));
+    let mut own_member = world.proposal(Kind::RemoveMember);
+    own_member.target = "member:neo-1".parse().unwrap();
+    let mut own_key = world.proposal(Kind::RevokeKey);
+    own_key.target = format!("key:{}", key_name("operator/ana")).parse().unwrap();
+    own_key.proposer = key_name("operator/ana");
+    for (proposal, by) in [(own_member, "agent/neo-1"), (own_key, "operator/ana")] {
+        let mut void = world.void(&proposal, VoidCause::Vetoed);
+        void.veto = Some(world.veto(&proposal, &[by]));
+        let refused = world.refuse(&Leaf::Void(void.clone()));
+        assert!(matches!(refused, LeafRefused::CauseNotShown { .. }), "{refused}");
+        void.cause = VoidCause::Withdrawn;
+        world.append(&Leaf::Void(void)).unwrap();
+    }
+}
+
+#[test]
+fn no_veto_ends_an_abandon_but_its_proposer_withdraws_it() {
+    let mut world = World::new();
+    let number = world.decide().number;
+    let mut abandon = world.proposal(Kind::Abandon);
+    abandon.target = format!("decision:{number}").parse().unwrap();
+    abandon.executor.clear();
+    abandon.param = vec!["stopped power".parse().unwrap()];
+    abandon.proposer = key_name("operator/ana");
+    let mut void = world.void(&abandon, VoidCause::Vetoed);
+    void.veto = Some(world.veto(&abandon, &["operator/ben", "operator/chen"]));
+    let refused = world.refuse(&Leaf::Void(void.clone()));
     assert!(matches!(refused, LeafRefused::CauseNotShown { .. }), "{refused}");
+    void.cause = VoidCause::Withdrawn;
+    void.veto = Some(world.veto(&abandon, &["operator/ana"]));
+    world.append(&Leaf::Void(void)).unwrap();
 }
 
 #[test]
