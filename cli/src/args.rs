@@ -41,7 +41,9 @@ impl Cli {
     pub(crate) fn printer(&self) -> Printer {
         let Global { output, color, time_format, .. } = self.global;
         let is_json = matches!(&self.command, Command::Demo(demo) if demo.is_json());
-        Printer::new(if is_json { Format::Jsonl } else { output }, color, time_format)
+        let printer =
+            Printer::new(if is_json { Format::Jsonl } else { output }, color, time_format);
+        printer.asked(format_typed(std::env::args().skip(1)).is_some())
     }
 }
 
@@ -208,7 +210,7 @@ pub(crate) fn refused(error: &clap::Error) -> Exit {
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     );
-    match format_typed(std::env::args().skip(1)) {
+    match format_typed(std::env::args().skip(1)).filter(|format| *format != Format::Table) {
         Some(format) if !is_help => {
             let message = error.to_string();
             // What follows the first empty line is the usage, which a program does not read.
@@ -228,7 +230,8 @@ pub(crate) fn refused(error: &clap::Error) -> Exit {
     }
 }
 
-/// The format that a command line asks for which could not be parsed as a whole.
+/// The format that a command line or the environment asks for, whether the line parses as a whole
+/// or not; `None` where nothing asks.
 fn format_typed(arguments: impl Iterator<Item = String>) -> Option<Format> {
     use clap::ValueEnum;
     let mut typed = std::env::var("QUORATE_OUTPUT").ok();
@@ -242,7 +245,7 @@ fn format_typed(arguments: impl Iterator<Item = String>) -> Option<Format> {
             typed = Some(value.trim_start_matches('=').to_owned());
         }
     }
-    typed.and_then(|word| Format::from_str(&word, true).ok()).filter(|f| *f != Format::Table)
+    typed.and_then(|word| Format::from_str(&word, true).ok())
 }
 
 #[cfg(test)]
@@ -325,6 +328,7 @@ mod tests {
         assert_eq!(typed("status -o json --nonsense"), Some(Format::Json));
         assert_eq!(typed("status -ojsonl"), Some(Format::Jsonl));
         assert_eq!(typed("--output=yaml nonsense"), Some(Format::Yaml));
-        assert_eq!(typed("status -o table x"), None);
+        assert_eq!(typed("status -o table x"), Some(Format::Table));
+        assert_eq!(typed("status"), None);
     }
 }

@@ -12,7 +12,7 @@ use quorate_attest::signed::Signed;
 use quorate_proto::client::{Client, ClientOptions, Endpoint, Transport};
 use quorate_proto::identity::Identity;
 use quorate_proto::pb::v1::{Consistency, GetCharterRequest, View};
-use quorate_proto::tls::TlsMaterial;
+use quorate_proto::tls::{TlsError, TlsMaterial};
 use serde::Deserialize;
 
 use crate::args::Connection;
@@ -93,9 +93,15 @@ impl Context {
     fn material(&self) -> Result<Option<TlsMaterial>, Failure> {
         let Some(folder) = &self.identity else { return Ok(None) };
         let name = |file: &str| folder.join(file);
-        TlsMaterial::load(&name("tls.pem"), &name("tls.key"), &name("ca.pem"))
-            .map(Some)
-            .map_err(|error| Failure::local(LocalReason::ConfigInvalid, chain(&error)))
+        TlsMaterial::load(&name("tls.pem"), &name("tls.key"), &name("ca.pem")).map(Some).map_err(
+            |error| {
+                // One key file is refused like any other, whatever it is for.
+                if let TlsError::KeyFile(error) = error {
+                    return error.into();
+                }
+                Failure::local(LocalReason::ConfigInvalid, chain(&error))
+            },
+        )
     }
 }
 

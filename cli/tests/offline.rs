@@ -70,7 +70,8 @@ fn init_writes_a_whole_deployment_once() {
         "--members",
         "n1",
     ];
-    quorate(&[&arguments[..], &["-o", "json"]].concat()).refused(1, "FILE_EXISTS");
+    let error = quorate(&[&arguments[..], &["-o", "json"]].concat()).refused(1, "FILE_EXISTS");
+    assert_eq!(error["help"], "choose another directory");
     let leftovers: Vec<_> = fs::read_dir(directory.path())
         .expect("a directory")
         .map(|entry| entry.expect("an entry").file_name())
@@ -118,7 +119,10 @@ fn a_vote_signed_offline_is_a_note_and_the_other_verdict_is_never_signed() {
     assert!(note.starts_with("quorate-vote/v1\n") && note.contains("\nverdict approve\n"));
     assert_eq!(sign(&key, &proposal, &[]).good(), note, "the same text is signed again");
     let error = sign(&key, &proposal, &["--reject"]).refused(7, "WOULD_EQUIVOCATE");
-    assert!(error["message"].as_str().is_some_and(|words| words.contains("verdict approve")));
+    let words = error["message"].as_str().unwrap_or_default();
+    assert!(words.contains("has already signed APPROVE on sha256:"), "{error}");
+    let refused = quorate(&["vote", "sign", "--reject", "--key", text(&key), text(&proposal)]);
+    assert!(!refused.err.contains("operator/ana"), "nothing was signed: {}", refused.err);
     let text = fs::read_to_string(&proposal).expect("a text");
     fs::write(&proposal, text.replace("kind ban-peer", "kind  ban-peer")).expect("written");
     sign(&key, &proposal, &[]).refused(3, "VERIFICATION_FAILED");
@@ -246,7 +250,13 @@ fn without_a_quorum_the_exit_code_is_4_and_nothing_hangs() {
     let config = prod.join("config.toml");
     let base = ["--client-config", text(&config), "--timeout", "1s", "-o", "json"];
     for more in [&["status"][..], &["decision", "list"], &["budget", "show"], &["quorum", "list"]] {
-        quorate(&[&base[..], more].concat()).refused(4, "NO_QUORUM");
+        let error = quorate(&[&base[..], more].concat()).refused(4, "NO_QUORUM");
+        let words = error["message"].as_str().unwrap_or_default();
+        let want = "0 of 3 coordinators answered, a majority is 2; not answering: 1 (connection \
+                    refused), 2 (connection refused), 3 (connection refused)";
+        assert_eq!(words, want);
+        let help = error["help"].as_str().unwrap_or_default();
+        assert!(help.contains("quorate coordinator run") && !help.contains("--stale"), "{help}");
     }
     quorate(&[&base[..], &["--context", "zoe", "status"]].concat()).refused(2, "CONFIG_INVALID");
 }
@@ -261,4 +271,60 @@ fn a_demo_directory_is_refused_by_the_real_servers() {
     let config = prod.join("coordinator-1/coordinator.toml");
     let run = ["coordinator", "run", "--config", text(&config), "-o", "json"];
     quorate(&run).refused(2, "CONFIG_INVALID");
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused_in_the_same_words_whatever_it_is_for() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().expect("a directory");
+    let prod = init(directory.path());
+    let ana = prod.join("operators/ana");
+    for file in ["tls.key", "key.pem"] {
+        let path = ana.join(file);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("chmod");
+    }
+    let show = ["key", "show", text(&ana.join("key.pem")), "-o", "json"].map(str::to_owned);
+    quorate(&show.each_ref().map(String::as_str)).refused(1, "FILE_FAILED");
+    let ask = ["status", "--endpoints", "1=127.0.0.1:1", "--identity", text(&ana), "-o", "json"];
+    quorate(&ask).refused(1, "FILE_FAILED");
+}
+
+#[test]
+fn a_server_that_does_not_start_names_its_files_and_the_remedy() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let missing = directory.path().join("none.toml");
+    for server in ["coordinator", "agent"] {
+        let run = [server, "run", "--config", text(&missing), "-o", "json"];
+        let error = quorate(&run).refused(2, "CONFIG_INVALID");
+        let words = error["message"].as_str().unwrap_or_default();
+        assert_eq!(words.matches("none.toml").count(), 1, "{words}");
+        assert!(error["help"].as_str().is_some_and(|help| help.contains("quorate init")));
+    }
+    let prod = init(directory.path());
+    for (server, folder) in [("coordinator", "coordinator-1"), ("agent", "agent-n1")] {
+        let folder = prod.join(folder);
+        fs::remove_dir_all(folder.join("data")).expect("removed");
+        let config = folder.join(format!("{server}.toml"));
+        let run = [server, "run", "--config", text(&config), "-o", "json"];
+        let error = quorate(&run).refused(1, "SERVER_FAILED");
+        let words = error["message"].as_str().unwrap_or_default();
+        assert!(words.contains(server) && words.contains(text(&folder.join("data"))), "{words}");
+        assert!(error["help"].as_str().is_some_and(|help| help.contains("data_dir")), "{error}");
+    }
+}
+
+#[test]
+fn what_a_small_charter_cannot_lose_is_said_once_for_each_class_with_the_remedy() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let prod = directory.path().join("prod");
+    let arguments = ["init", text(&prod), "--network", "example.org/prod", "--cluster", "shop"];
+    let more = ["--members", "n1,n2,n3", "-o", "json"];
+    let out = quorate(&[&arguments[..], &more].concat()).good();
+    let view: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let warnings = view["warnings"].as_array().expect("a list");
+    assert!((1..=3).contains(&warnings.len()), "{warnings:#?}");
+    for warning in warnings {
+        let words = warning.as_str().unwrap_or_default();
+        assert!(words.starts_with("losing ") && words.ends_with("avoids it"), "{words}");
+    }
 }

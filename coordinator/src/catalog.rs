@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use metrics::counter;
-use quorate_attest::leaf::LeafKind;
-use quorate_store::LeavesView;
+use quorate_attest::charter::Charter;
+use quorate_attest::leaf::{Leaf, LeafKind};
+use quorate_store::{LeavesError, LeavesView};
 use tokio::{sync::watch, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
@@ -82,6 +83,23 @@ impl Catalog {
     pub fn charters(&self) -> Vec<u64> {
         self.index.borrow().charters.clone()
     }
+}
+
+/// The charter that was stored last; `None` before the first.
+pub(crate) fn newest_charter(view: &LeavesView) -> Result<Option<Charter>, LeavesError> {
+    let mut newest = None;
+    let mut from = 0;
+    while from < view.size().get() {
+        for (index, bytes) in view.range(from..from + LEAVES_PER_STEP, BYTES_PER_STEP)? {
+            from = index + 1;
+            let is_charter = std::str::from_utf8(&bytes)
+                .is_ok_and(|text| kind_of(text) == Some(LeafKind::Charter));
+            if is_charter && let Ok(Leaf::Charter(charter)) = Leaf::parse(&bytes) {
+                newest = Some(charter.statement);
+            }
+        }
+    }
+    Ok(newest)
 }
 
 /// Reads the next leaves into the index; answers whether there may be more.

@@ -94,7 +94,11 @@ pub struct TlsFiles {
     pub ca: PathBuf,
 }
 
-/// Raft's timeouts, in milliseconds (see `engineering.md` section 7 for what each pair costs).
+/// Raft's timeouts, in milliseconds. A failover takes the greatest election timeout, which is the
+/// leader's lease, and a sample between least and greatest. Nobody is elected on a disk whose fsync
+/// takes longer than the least. What an idle quorum costs falls with the heartbeat: openraft wakes up
+/// five times for each. The defaults fail over in about a second and a half, and keep an idle
+/// coordinator under one percent of a core.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RaftConfig {
@@ -111,9 +115,9 @@ pub struct RaftConfig {
 impl Default for RaftConfig {
     fn default() -> Self {
         Self {
-            heartbeat_ms: 100,
-            election_min_ms: 250,
-            election_max_ms: 400,
+            heartbeat_ms: 200,
+            election_min_ms: 500,
+            election_max_ms: 800,
             snapshot_entries: 10_000,
         }
     }

@@ -169,8 +169,9 @@ impl Plan<'_> {
         let routes = Routes::new(raft).add_service(exchange);
         Server::builder()
             .max_concurrent_streams(PEER_STREAMS_MAX)
-            .http2_keepalive_interval(Some(Duration::from_secs(1)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(2)))
+            // Who dials finds a dead peer itself; this end only tidies up.
+            .http2_keepalive_interval(Some(Duration::from_secs(10)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
             .http2_max_header_list_size(HEADERS_BYTES_MAX)
             .layer(Timed)
             .layer(self.door.clone())

@@ -4,7 +4,10 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use quorate_attest::{
     certificate::{Trusted, verify_certificate},
@@ -94,57 +97,134 @@ async fn whoever_was_away_while_the_log_was_purged_catches_up_by_a_snapshot_and_
     stop_all(running).await;
 }
 
-/// The charter of the first three of four coordinators, and the next one, with all of them.
-fn three_and_then_four(deployment: &Deployment) -> [Signed<Charter>; 2] {
-    let sign = |charter: Charter| {
-        let lines = deployment.operators.values().map(|operator| operator.sign(&charter));
-        let lines = lines.collect();
-        Signed::new(charter, lines)
-    };
+/// Signed by every operator.
+fn signed(deployment: &Deployment, charter: Charter) -> Signed<Charter> {
+    let lines = deployment.operators.values().map(|operator| operator.sign(&charter));
+    let lines = lines.collect();
+    Signed::new(charter, lines)
+}
+
+/// The first charter of a deployment of four: only three of them are in it yet.
+fn three(deployment: &Deployment) -> Signed<Charter> {
     let all = deployment.charter.statement.clone();
-    let mut three = Charter { faults: 0, threshold: 2, ..all.clone() };
+    let mut three = Charter { faults: 0, threshold: 2, ..all };
     three.coordinator.truncate(3);
-    let next = three.epoch.next().unwrap();
-    let four = Charter { epoch: next, previous: Some(three.id()), ..all };
-    [sign(three), sign(four)]
+    signed(deployment, three)
+}
+
+/// The same coordinators and numbers as `like`, as the successor of `before`.
+fn next(deployment: &Deployment, before: &Charter, like: &Charter) -> Signed<Charter> {
+    let epoch = before.epoch.next().unwrap();
+    signed(deployment, Charter { epoch, previous: Some(before.id()), ..like.clone() })
+}
+
+fn hand_out(
+    deployment: &Deployment,
+    ids: impl IntoIterator<Item = u64>,
+    charter: &Signed<Charter>,
+) {
+    for id in ids {
+        std::fs::write(deployment.folder(id).join("charter.leaf"), charter.to_bytes()).unwrap();
+    }
+}
+
+/// Starts these and waits until they are ready.
+async fn start(
+    deployment: &Deployment,
+    ids: impl IntoIterator<Item = u64>,
+) -> BTreeMap<u64, Running> {
+    let starting = ids.into_iter().map(|id| async move { (id, deployment.start(id).await) });
+    let running: BTreeMap<u64, Running> =
+        futures::future::join_all(starting).await.into_iter().collect();
+    for coordinator in running.values() {
+        within("ready", coordinator.ready()).await;
+    }
+    running
+}
+
+async fn amend(deployment: &Deployment, charter: &Signed<Charter>) {
+    let ana = deployment.client_of(Role::Operator, "ana", 1..=3);
+    let request = pb::AmendCharterRequest { note: charter.to_bytes(), ..Default::default() };
+    until("the charter is amended", || async { ana.amend_charter(request.clone()).await.ok() })
+        .await;
+}
+
+/// Waits until Raft knows exactly `nodes`, of whom exactly `voters` vote.
+async fn until_members(
+    running: &BTreeMap<u64, Running>,
+    nodes: impl IntoIterator<Item = u64>,
+    voters: impl IntoIterator<Item = u64>,
+) {
+    let nodes: Vec<u64> = nodes.into_iter().collect();
+    let voters: BTreeSet<u64> = voters.into_iter().collect();
+    until("Raft follows the charter", || async {
+        let view = running[&leader(running)?].handle().raft_view();
+        let sets: Vec<BTreeSet<u64>> =
+            view.voters.iter().map(|set| set.iter().copied().collect()).collect();
+        let is_same = sets == [voters.clone()] && view.nodes.keys().copied().eq(nodes.clone());
+        is_same.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fourth_that_never_starts_can_be_amended_out_again_and_join_later() {
+    let deployment = Deployment::new(4, 1);
+    let (with_three, all) = (three(&deployment), deployment.charter.statement.clone());
+    hand_out(&deployment, 1..=3, &with_three);
+    let mut running = start(&deployment, 1..=3).await;
+    let four = next(&deployment, &with_three.statement, &all);
+    amend(&deployment, &four).await;
+    until_members(&running, 1..=4, 1..=3).await;
+
+    let three_again = next(&deployment, &four.statement, &with_three.statement);
+    amend(&deployment, &three_again).await;
+    until_members(&running, 1..=3, 1..=3).await;
+
+    let four_again = next(&deployment, &three_again.statement, &all);
+    amend(&deployment, &four_again).await;
+    until_members(&running, 1..=4, 1..=3).await;
+    hand_out(&deployment, [4], &four_again);
+    running.extend(start(&deployment, [4]).await);
+    until_members(&running, 1..=4, 1..=4).await;
+    stop_all(running).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_restarts_asks_as_many_as_the_newest_charter_wants_and_not_the_first_one() {
+    let deployment = Deployment::new(4, 1);
+    let (with_three, all) = (three(&deployment), deployment.charter.statement.clone());
+    hand_out(&deployment, 1..=3, &with_three);
+    let mut running = start(&deployment, 1..=3).await;
+    let four = next(&deployment, &with_three.statement, &all);
+    amend(&deployment, &four).await;
+    hand_out(&deployment, [4], &four);
+    running.extend(start(&deployment, [4]).await);
+    until_members(&running, 1..=4, 1..=4).await;
+    until_equal(deployment.client(Role::Reader, "eve"), 4).await;
+    stop_all(running).await;
+
+    // Two of four give each other one answer: enough by the files, which are of the first charter.
+    let pair = start(&deployment, [1, 2]);
+    tokio::pin!(pair);
+    let alone = tokio::time::timeout(Duration::from_secs(3), &mut pair).await;
+    assert!(alone.is_err(), "one answer is n - k + 1 of three without liars, not of four with one");
+    let (pair, third) = tokio::join!(pair, start(&deployment, [3]));
+    stop_all(pair.into_iter().chain(third).collect()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fourth_coordinator_joins_by_the_charter_and_its_cosignature_counts() {
     let mut deployment = Deployment::new(4, 1);
-    let [three, four] = three_and_then_four(&deployment);
-    let hand_out = |id: u64, charter: &Signed<Charter>| {
-        std::fs::write(deployment.folder(id).join("charter.leaf"), charter.to_bytes()).unwrap();
-    };
-    (1..=3).for_each(|id| hand_out(id, &three));
-    hand_out(4, &four);
-    let starting = (1..=3).map(|id| {
-        let deployment = &deployment;
-        async move { (id, deployment.start(id).await) }
-    });
-    let mut running: BTreeMap<u64, Running> =
-        futures::future::join_all(starting).await.into_iter().collect();
-    for coordinator in running.values() {
-        within("ready", coordinator.ready()).await;
-    }
-
-    let ana = deployment.client_of(Role::Operator, "ana", 1..=3);
-    let request = pb::AmendCharterRequest { note: four.to_bytes(), ..Default::default() };
-    until("the charter is amended", || async { ana.amend_charter(request.clone()).await.ok() })
-        .await;
+    let three = three(&deployment);
+    let four = next(&deployment, &three.statement, &deployment.charter.statement);
+    hand_out(&deployment, 1..=3, &three);
+    hand_out(&deployment, [4], &four);
+    let mut running = start(&deployment, 1..=3).await;
+    amend(&deployment, &four).await;
     deployment.charter = four;
-    let fourth = deployment.start(4).await;
-    within("ready", fourth.ready()).await;
-    running.insert(4, fourth);
-    let everybody = BTreeSet::from([1, 2, 3, 4]);
-    until("all four are voters", || async {
-        let voters = running[&leader(&running)?].handle().raft_view().voters;
-        let is_one_set = |set: &[Vec<u64>]| {
-            set.len() == 1 && set[0].iter().copied().collect::<BTreeSet<_>>() == everybody
-        };
-        is_one_set(&voters).then_some(())
-    })
-    .await;
+    running.extend(start(&deployment, [4]).await);
+    until_members(&running, 1..=4, 1..=4).await;
 
     // Three of four certify, and one of the first three is gone.
     let gone = (1..=3).find(|id| leader(&running) != Some(*id)).unwrap();

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::adapters::{Execution, Verdict};
 use crate::journal::{Delivery, Entry, JournalClosed, JournalError, JournalHandle, Phase};
 use crate::quorum::{Asked, Quorum};
-use crate::trust::{Ordered, Standing, View};
+use crate::trust::{Standing, View};
 use crate::witness::Witness;
 
 /// What came of an order.
@@ -144,13 +144,7 @@ impl Reporter {
 
     /// Whether anybody still waits for the outcome of this decision.
     fn is_awaited(&self, entry: &Entry) -> bool {
-        let ordered = Ordered {
-            cluster: &entry.cluster,
-            token: entry.token,
-            proposal: entry.proposal,
-            leaf: entry.leaf,
-        };
-        match self.view.borrow().held(&ordered, &self.name) {
+        match self.view.borrow().held(&entry.into(), &self.name) {
             Standing::Ended | Standing::Answered | Standing::Continued(_) => false,
             Standing::InForce
             | Standing::Paused { .. }

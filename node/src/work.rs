@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::Supervisor;
 use crate::execute::{Executor, Halt, Settled};
-use crate::journal::JournalError;
+use crate::journal::{Entry, JournalError};
 use crate::report::{Reporter, ReporterHalt, Round};
+use crate::trust::Standing;
 use crate::undo::{self, UndoHalt};
 
 /// How often it looks again at what waits for time.
@@ -210,7 +211,9 @@ impl Worker {
 
     async fn sweep(&self) -> Result<(), WorkHalt> {
         let now = self.executor.clock.now();
-        let swept = self.executor.journal.with(move |journal| journal.forget(now));
+        let (view, name) = (self.executor.view.borrow().clone(), self.executor.name.clone());
+        let has_ended = move |entry: &Entry| view.held(&entry.into(), &name) == Standing::Ended;
+        let swept = self.executor.journal.with(move |journal| journal.forget(now, has_ended));
         swept.await.map_err(Halt::from)?.map_err(JournalError::from).map_err(Halt::from)?;
         Ok(())
     }

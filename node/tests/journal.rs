@@ -247,10 +247,12 @@ fn forgetting_keeps_what_is_open_and_the_highest_token() {
     journal.accept(entry(1, "a")).expect("accept");
     journal.report(&cluster, token(1), Phase::Done, b"done".to_vec()).expect("done");
     journal.accept(entry(2, "b")).expect("accept");
-    journal.forget(time(700_000)).expect("forget");
+    journal.forget(time(700_000), |_| true).expect("forget");
     assert!(journal.entry(&cluster, token(1)).is_some(), "its report has not arrived");
     journal.acknowledged(&cluster, token(1), b"done").expect("acknowledged");
-    journal.forget(time(700_000)).expect("forget");
+    journal.forget(time(700_000), |entry| entry.token != token(1)).expect("forget");
+    assert!(journal.entry(&cluster, token(1)).is_some(), "its decision has not ended");
+    journal.forget(time(700_000), |_| true).expect("forget");
     assert!(journal.entry(&cluster, token(1)).is_none());
     assert!(journal.entry(&cluster, token(2)).is_some(), "it is not finished");
     assert!(journal.used(&proposal("a")).is_none());

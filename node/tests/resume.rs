@@ -94,7 +94,7 @@ fn number(number: u64) -> DecisionNumber {
 
 #[tokio::test]
 async fn harm_with_a_planned_way_back_is_undone_by_one_continuation() {
-    let mut play = Stageplay::of(Play::Harms, Kind::BanPeer, "peer:x", &["n1"], &[]);
+    let mut play = Stageplay::of(Play::Harms, Kind::BanPeer, "peer:x", &["n1"], &["ttl-ms 600000"]);
     assert_eq!(outcome(play.carry_out().await), (Answer::Applied, Effect::Harmful));
     assert_eq!(play.phase(1).await, Some(Phase::Done));
     let executor = &play.stage.executor;
@@ -203,7 +203,7 @@ async fn banned_then(target: &str) -> (Stageplay, LeafIndex) {
     assert_eq!(outcome(play.carry_out().await), (Answer::Applied, Effect::Effective));
     over(&mut play.world, 1, play.index, "n1");
     play.at(Span::from_secs(60));
-    let next = play.world.proposal(Kind::BanPeer, target, &["n2"], &[]);
+    let next = play.world.proposal(Kind::BanPeer, target, &["n2"], &["ttl-ms 60000"]);
     let index = play.world.decide(&next, None);
     play.believe();
     (play, index)

@@ -193,7 +193,7 @@ fn a_slow_coordinator_does_not_hold_back_what_another_has_shown() {
 #[test]
 fn evidence_in_the_verified_log_is_told_with_the_key_it_speaks_against() {
     let mut world = world();
-    let proposal = world.proposal(Kind::BanPeer, "member:n4", &["n1"], &[]);
+    let proposal = world.proposal(Kind::BanPeer, "member:n4", &["n1"], &["ttl-ms 600000"]);
     let signer = note_signer("agent", "n4");
     let note = |verdict| {
         let vote = Vote::on(&proposal, verdict);

@@ -90,7 +90,7 @@ fn a_false_plan_another_executor_and_an_expired_proposal_get_no_vote() {
 #[test]
 fn who_has_no_voice_and_what_has_no_probe_get_no_vote() {
     let mut world = World::new();
-    let ban = world.proposal(Kind::BanPeer, "member:n4", &["n1"], &[]);
+    let ban = world.proposal(Kind::BanPeer, "member:n4", &["n1"], &["ttl-ms 600000"]);
     assert_eq!(judge(&world, "n4", &[], &ban), Err(Abstains::NoVoice), "the target's own");
     assert_eq!(judge(&world, "n1", &[], &ban), Ok(Ballot::ByEvidence(member("n4"))));
     assert_eq!(judge(&world, "stranger", &[], &ban), Err(Abstains::NoVoice));
@@ -221,7 +221,7 @@ async fn a_suspicion_that_others_share_is_proposed_once_and_voted_for() {
 async fn an_accused_peer_is_banned_only_by_evidence_verified_here() {
     let mut world = World::new();
     let leaf = Digest::of(b"an evidence leaf");
-    let mut proposal = world.proposal(Kind::BanPeer, "member:n4", &["n1"], &[]);
+    let mut proposal = world.proposal(Kind::BanPeer, "member:n4", &["n1"], &["ttl-ms 600000"]);
     proposal.evidence = vec![leaf];
     let watch = watchman(&world, Automation::Off);
     let open = OpenProposal { proposal: proposal.clone(), stage: ProposalStage::Voting };

@@ -62,7 +62,11 @@ impl History {
         let answer = match answered {
             Ok(_) => Answer::Ok,
             // Another status than ours may come after the deed.
-            Err(CallError::OutcomeUnknown { .. } | CallError::Status(_)) => Answer::Unknown,
+            Err(
+                CallError::OutcomeUnknown { .. }
+                | CallError::NotServed { .. }
+                | CallError::Status(_),
+            ) => Answer::Unknown,
             Err(CallError::Refused(_) | CallError::Unreachable { .. }) => Answer::Fail,
         };
         self.entries.push((act, answer));

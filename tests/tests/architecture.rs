@@ -172,3 +172,47 @@ fn one_agent_or_core_never_reads_another_crates_private_folder() {
         assert!(!around, "{short} uses #[path]");
     }
 }
+
+/// Folders of the tree by which a word in backticks is known for a path.
+const TOP: &[&str] =
+    &["cli", "coordinator", "node", "proto", "bench", "tests", "deploy", "docs", ".ci"];
+
+/// Words in backticks outside fences that are paths of the tree.
+fn paths_named(text: &str) -> Vec<String> {
+    let fences = text.split("```").step_by(2);
+    fences
+        .flat_map(|prose| prose.split('`').skip(1).step_by(2))
+        .filter(|word| word.split_once('/').is_some_and(|(top, _)| TOP.contains(&top)))
+        .filter(|word| {
+            !word.contains(|letter: char| letter.is_whitespace() || "<>*".contains(letter))
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+fn documents(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("folder") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() {
+            documents(&path, found);
+        } else if path.extension().is_some_and(|ending| ending == "md") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_path_that_a_document_names_exists() {
+    let root = root();
+    let mut found = vec![root.join("ARCHITECTURE.md"), root.join("CONTRIBUTING.md")];
+    documents(&root.join("docs"), &mut found);
+    let mut named = 0;
+    for document in found {
+        let text = std::fs::read_to_string(&document).expect("document");
+        for path in paths_named(&text) {
+            named += 1;
+            assert!(root.join(&path).exists(), "{} names {path}", document.display());
+        }
+    }
+    assert!(named > 30, "only {named} paths were found");
+}

@@ -132,7 +132,7 @@ async fn an_exported_log_verifies_and_a_changed_byte_names_its_entry() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "changes each byte of a log: minutes; run by .ci/run"]
+#[ignore = "changes each byte of a log: half a minute; run by .ci/run"]
 async fn every_single_changed_byte_is_noticed() {
     let exported = Exported::make().await;
     let mut seed = Seed::of_this_run("offline, every byte");

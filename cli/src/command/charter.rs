@@ -170,7 +170,7 @@ async fn show(args: &ShowArgs, env: &Env) -> Done {
 
 /// Says where the loss of one person or member would make a class unreachable.
 fn warn(charter: &Charter, env: &Env) {
-    for warning in charter.warnings() {
+    for warning in crate::layout::warning_lines(&charter.warnings()) {
         env.printer.say(format!("warning: {warning}"));
     }
 }

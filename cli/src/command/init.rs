@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::layout::{
     Deployment, Member, PORT_DEFAULT, Patience, Policy, addresses, coordinator_threshold,
-    faults_default, write,
+    faults_default, warning_lines, write,
 };
 use crate::output::{Paper, Tone, View};
 
@@ -151,7 +151,7 @@ pub(crate) fn run(args: InitArgs, env: &Env) -> Done {
             .enumerate()
             .map(|(at, one)| format!("{}={}", at + 1, one.client()))
             .collect(),
-        warnings: written.warnings.iter().map(ToString::to_string).collect(),
+        warnings: warning_lines(&written.warnings),
         next_steps: next_steps(&args.dir, count, &args.members),
         directory: args.dir,
     };

@@ -238,7 +238,10 @@ async fn send_veto(
             }
         }
     }
-    env.printer.say(format!("held by {held} of {} coordinators", session.context.endpoints.len()));
+    if held > 0 {
+        let all = session.context.endpoints.len();
+        env.printer.say(format!("held by {held} of {all} coordinators"));
+    }
     match ended {
         Some(response) => Ok(response),
         // Nobody ended it yet: the leader's own answer says why, or does it now.

@@ -68,8 +68,37 @@ fn check_purpose(charter: &Path, purpose: Purpose) -> Result<(), Failure> {
     }
 }
 
+/// A configuration that cannot be used. One that is not there is made by `init`.
 fn refused(config: &Path, error: &dyn std::error::Error) -> Failure {
-    Failure::local(LocalReason::ConfigInvalid, format!("{}: {}", config.display(), chain(error)))
+    if !config.exists() {
+        let message = format!("{}: there is no such file", config.display());
+        return Failure::local(LocalReason::ConfigInvalid, message)
+            .help("`quorate init` makes one; `--config FILE` names another");
+    }
+    let words = chain(error);
+    let name = config.display().to_string();
+    let message = if words.contains(&name) { words } else { format!("{name}: {words}") };
+    Failure::local(LocalReason::ConfigInvalid, message)
+}
+
+/// A server that does not start: which one, why, and what to do about it.
+fn not_started(who: &str, data: &Path, error: &dyn std::error::Error) -> Failure {
+    let why = chain(error);
+    let failed = |why: &str| {
+        let message = format!("{who}, data directory {}: {why}", data.display());
+        Failure::local(LocalReason::ServerFailed, message)
+    };
+    if !data.exists() {
+        return failed("there is no such directory").help(
+            "data_dir in the configuration names it; `quorate init` makes it. Never start with an \
+             empty one instead: what was signed would be forgotten",
+        );
+    }
+    if why.contains("in use by another process") || why.contains("already open") {
+        return failed("it is in use by another process")
+            .help("it runs already; stop that process first, or name another --config");
+    }
+    failed(&why)
 }
 
 /// Waits for SIGTERM or Ctrl-C.
@@ -88,10 +117,10 @@ pub(crate) fn coordinator(config: &Path, format: Option<LogFormat>, purpose: Pur
         quorate_coordinator::Config::load(config).map_err(|error| refused(config, &error))?;
     check_purpose(&loaded.charter, purpose)?;
     log_to_stderr(format);
+    let (who, data) = (format!("coordinator {}", loaded.id), loaded.data_dir.clone());
     runtime()?.block_on(async {
-        let running = Coordinator::start(loaded)
-            .await
-            .map_err(|error| Failure::local(LocalReason::ServerFailed, chain(&error)))?;
+        let running =
+            Coordinator::start(loaded).await.map_err(|error| not_started(&who, &data, &error))?;
         tokio::select! {
             signal = stop_signal() => {
                 signal.map_err(|error| Failure::file(config, error))?;
@@ -116,10 +145,11 @@ pub(crate) fn agent(config: &Path, format: Option<LogFormat>, purpose: Purpose) 
         quorate_node::config::Config::load(config).map_err(|error| refused(config, &error))?;
     check_purpose(&loaded.charter, purpose)?;
     log_to_stderr(format);
+    let (who, data) = (format!("agent {}", loaded.name), loaded.data_dir.clone());
     runtime()?.block_on(async {
         let running = quorate_node::Agent::start(loaded)
             .await
-            .map_err(|error| Failure::local(LocalReason::ServerFailed, chain(&error)))?;
+            .map_err(|error| not_started(&who, &data, &error))?;
         let stopper = running.stopper();
         let ended = running.ended();
         tokio::pin!(ended);

@@ -100,10 +100,28 @@ impl From<GuardError> for Failure {
     }
 }
 
+/// The verdict that the guard remembers, if it refused because of one.
+fn signed_before(error: &GuardError) -> Option<Verdict> {
+    let GuardError::SignedOtherwise { before, .. } = error else { return None };
+    Vote::parse(before).ok().map(|vote| vote.verdict)
+}
+
 /// Signs through the guard beside the key: durable before it is released, the other verdict never.
 fn signed(signer: &Signer, proposal: &Proposal, verdict: Verdict) -> Result<Signed<Vote>, Failure> {
     let vote = Vote::on(proposal, verdict);
-    Ok(Guard::beside(signer.path()).sign_vote(signer.inner(), vote)?)
+    Guard::beside(signer.path()).sign_vote(signer.inner(), vote).map_err(
+        |error| match signed_before(&error) {
+            Some(before) => Failure::local(
+                LocalReason::WouldEquivocate,
+                format!(
+                    "this key has already signed {} on {}; it never signs a second verdict",
+                    before.to_string().to_uppercase(),
+                    proposal.id()
+                ),
+            ),
+            None => error.into(),
+        },
+    )
 }
 
 fn sign_offline(args: &SignArgs, env: &Env) -> Done {
@@ -114,15 +132,15 @@ fn sign_offline(args: &SignArgs, env: &Env) -> Done {
     })?;
     let verdict = if args.reject { Verdict::Reject } else { Verdict::Approve };
     let signer = Signer::open(&args.key)?;
+    let note = signed(&signer, &proposal, verdict)?;
     env.printer.say(format!(
-        "{} signs {verdict}: {} {} in {} ({})",
+        "{} has signed {verdict}: {} {} in {} ({})",
         signer.name(),
         proposal.kind,
         proposal.target,
         proposal.cluster,
         proposal.id()
     ));
-    let note = signed(&signer, &proposal, verdict)?;
     env.printer.raw(&note.to_bytes())?;
     Ok(Exit::Ok)
 }

@@ -13,6 +13,7 @@
 
 mod charter;
 mod config;
+mod warnings;
 mod write;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,6 +24,7 @@ use quorate_attest::id::{AdapterName, ClusterId, Domain, MemberId, NetworkName};
 use quorate_attest::log_time::Span;
 
 pub(crate) use charter::{Budget, Policy, coordinator_threshold, faults_default};
+pub(crate) use warnings::warning_lines;
 pub(crate) use write::{enrol, write};
 
 /// The public port of the first coordinator of a host; the peers' port follows it.

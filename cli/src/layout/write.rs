@@ -3,6 +3,7 @@
 //! Everything is written beside the final name and renamed at the end, so that a directory either
 //! is a whole deployment or is not there: half of one would look like one.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -31,7 +32,7 @@ pub(crate) struct Written {
     /// The digest of the charter: what people read to each other.
     pub charter: CharterId,
     /// Where the loss of one person or member makes a class unreachable.
-    pub warnings: Vec<CharterWarning>,
+    pub warnings: BTreeSet<CharterWarning>,
 }
 
 /// Writes `deployment` to `directory`, which must not exist.
@@ -41,7 +42,9 @@ pub(crate) struct Written {
 pub(crate) fn write(deployment: &Deployment, directory: &Path) -> Result<Written, Failure> {
     if directory.exists() {
         let message = format!("{}: exists already and is not touched", directory.display());
-        return Err(Failure::local(LocalReason::FileExists, message));
+        return Err(
+            Failure::local(LocalReason::FileExists, message).help("choose another directory")
+        );
     }
     let mut name = directory.file_name().map(ToOwned::to_owned).ok_or_else(|| {
         Failure::usage(format!("{}: is no name of a directory", directory.display()))
@@ -105,7 +108,7 @@ impl Writer<'_> {
         Ok(Written {
             origin: charter.origin.clone(),
             charter: charter.id(),
-            warnings: charter.warnings().into_iter().collect(),
+            warnings: charter.warnings(),
         })
     }
 

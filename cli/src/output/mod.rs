@@ -72,12 +72,20 @@ pub(crate) struct Printer {
     format: Format,
     color: ColorChoice,
     time: TimeFormat,
+    is_asked: bool,
 }
 
 impl Printer {
     /// A printer for these choices.
     pub(crate) fn new(format: Format, color: ColorChoice, time: TimeFormat) -> Self {
-        Self { format, color, time }
+        Self { format, color, time, is_asked: false }
+    }
+
+    /// The same, where somebody asked for this format by name: then a stream obeys it, terminal or
+    /// not.
+    #[must_use]
+    pub(crate) fn asked(self, is_asked: bool) -> Self {
+        Self { is_asked, ..self }
     }
 
     /// The format asked for.
@@ -133,14 +141,14 @@ impl Printer {
         self.raw(text.as_bytes())
     }
 
-    /// Prints one event of a stream: an object a line, a document each in YAML, and a page only on
-    /// a terminal.
+    /// Prints one event of a stream: an object a line, a document each in YAML, and a page on a
+    /// terminal or where somebody asked for pages.
     ///
     /// # Errors
     /// As [`Printer::print`].
     pub(crate) fn event<V: View>(&self, view: &V) -> Result<(), Failure> {
         match self.format {
-            Format::Table if self.is_live() => self.print(view),
+            Format::Table if self.is_live() || self.is_asked => self.print(view),
             Format::Table | Format::Json | Format::Jsonl => {
                 self.raw(encode::line(view)?.as_bytes())
             }

@@ -2,12 +2,18 @@
 
 use quorate_proto::pb::v1::{ListAgentsResponse, MemberState};
 
-use super::{at, last, read_line, short, word};
+use super::{at, last, ms, read_line, short, stale_facts, word};
 use crate::output::{Paper, View, items};
 
 impl View for ListAgentsResponse {
     fn draw(&self, paper: &mut Paper) {
         read_line(paper, self.read.as_ref());
+        let is_known = |state: i32| state != i32::from(MemberState::Unspecified);
+        stale_facts(
+            paper,
+            self.agents.iter().any(|agent| is_known(agent.member_state)),
+            self.agents.iter().filter_map(|agent| ms(agent.last_seen.as_ref())).max(),
+        );
         let rows = self
             .agents
             .iter()

@@ -8,7 +8,10 @@ use super::{at, last, lasts, read_line, short, word};
 use crate::output::{Paper, Tone, View, items};
 
 fn state(paper: &Paper, raw: i32) -> String {
-    let text = word!(DecisionState, raw, "DECISION_STATE_");
+    let text = match DecisionState::try_from(raw) {
+        Ok(DecisionState::None) => "no effect".to_owned(),
+        Ok(_) | Err(_) => word!(DecisionState, raw, "DECISION_STATE_"),
+    };
     let tone = match DecisionState::try_from(raw) {
         Ok(DecisionState::Effective) => Tone::Good,
         Ok(DecisionState::Decided | DecisionState::Certified | DecisionState::Executing) => {

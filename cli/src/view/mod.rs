@@ -92,6 +92,16 @@ pub(crate) fn read_line(paper: &mut Paper, read: Option<&ReadState>) {
     }
 }
 
+/// Says that the facts shown are old where no state is believed for that reason: agents tell facts
+/// while a proposal is open.
+pub(crate) fn stale_facts(paper: &mut Paper, is_any_known: bool, newest: Option<u64>) {
+    let Some(newest) = newest.filter(|_| !is_any_known) else { return };
+    let age = crate::output::time::now_ms().saturating_sub(newest) / 1_000;
+    let text = format!("facts are {age} s old; agents refresh them once a proposal is open");
+    let text = paper.tone(Tone::Warn, text);
+    paper.line(text);
+}
+
 /// A message whose page is its JSON: answers that are files.
 pub(crate) struct Plain<'a, T>(pub &'a T);
 

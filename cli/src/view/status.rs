@@ -39,6 +39,12 @@ fn draw_cluster(paper: &mut Paper, cluster: &ClusterStatus) {
         let text = paper.tone(Tone::Warn, text);
         paper.line(text);
     }
+    let is_known = |state: i32| state != i32::from(MemberState::Unspecified);
+    super::stale_facts(
+        paper,
+        cluster.members.iter().any(|member| is_known(member.state)),
+        cluster.members.iter().filter_map(|member| super::ms(member.seen.as_ref())).max(),
+    );
     let rows = cluster
         .members
         .iter()

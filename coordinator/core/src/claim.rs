@@ -5,7 +5,8 @@
 //! made anew has another instance: all are refused, and nothing starts until an operator enrols the
 //! agent again (*no-double-execution*). A disk copied between the claim and the start has an equal
 //! sequence; the nonce of the process tells it apart. A claim that is found held by anything but the
-//! asking process means that the outcome is unknown: probe, never execute.
+//! asking process means that the outcome is unknown: probe, never execute. One action has one
+//! number after the other when it is re-issued: a claim on any of them is a claim on the action.
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,16 @@ pub struct Journal {
     pub instance: JournalInstance,
     /// The highest sequence it claimed with; nothing before its first claim.
     pub sequence: Option<Sequence>,
+}
+
+/// What a claim is about, besides its own number: whether the agent has claimed the action before,
+/// under an earlier number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Nobody can have started it for this agent before this claim.
+    New,
+    /// A process of this agent may have started it.
+    ClaimedBefore,
 }
 
 /// Under what a claim is held. All of it is equal only for the same question of the same process.
@@ -59,7 +70,15 @@ impl Claims {
     /// The process that holds it may ask again and is told the same: it cannot have started before
     /// it was answered. Another process of the same journal, or of a copy of its disk, cannot know
     /// whether the first one started (*no-double-execution*).
-    pub(crate) fn take(&mut self, claim: &Claim) -> Result<(Sequence, Novelty), Rejection> {
+    pub(crate) fn take(
+        &mut self,
+        claim: &Claim,
+        action: Action,
+    ) -> Result<(Sequence, Novelty), Rejection> {
+        let novelty = match action {
+            Action::New => Novelty::New,
+            Action::ClaimedBefore => Novelty::Repeated,
+        };
         let journal = self.journals.get(&claim.agent).copied();
         if let Some(journal) = journal
             && journal.instance != claim.instance
@@ -73,7 +92,7 @@ impl Claims {
             // The journal may have grown since; it may not have shrunk. A claim of an earlier
             // journal stays: the new one has no entry for it, so its outcome is unknown.
             return if *held == claimant {
-                Ok((held.sequence, Novelty::New))
+                Ok((held.sequence, novelty))
             } else if held.instance == claim.instance && claim.sequence < held.sequence {
                 Err(rolled_back(claim, journal))
             } else {
@@ -90,13 +109,28 @@ impl Claims {
             claim.agent.clone(),
             Journal { instance: claim.instance, sequence: Some(claim.sequence) },
         );
-        Ok((claim.sequence, Novelty::New))
+        Ok((claim.sequence, novelty))
     }
 
     /// Whether this very claim is recorded: the same question of the same process.
     pub(crate) fn is_of(&self, claim: &Claim) -> bool {
         let key = (claim.cluster.clone(), claim.number, claim.agent.clone());
         self.held.get(&key) == Some(&Claimant::of(claim))
+    }
+
+    /// Whether the agent holds a claim on this very number.
+    pub(crate) fn has(&self, claim: &Claim) -> bool {
+        self.held.contains_key(&(claim.cluster.clone(), claim.number, claim.agent.clone()))
+    }
+
+    /// The journal under which the agent of `claim` claimed `number` of the same cluster.
+    pub(crate) fn instance_on(
+        &self,
+        claim: &Claim,
+        number: DecisionNumber,
+    ) -> Option<JournalInstance> {
+        let key = (claim.cluster.clone(), number, claim.agent.clone());
+        self.held.get(&key).map(|held| held.instance)
     }
 
     /// An operator enrolled an agent with a new journal: what the old one claimed stays claimed.
@@ -112,10 +146,13 @@ impl Claims {
         self.held.retain(|(cluster, number, _), _| holds(cluster, *number));
     }
 
-    /// The charter changed: journals of agents that left are forgotten.
+    /// The charter changed: journals of agents that left are forgotten, once they hold no claim. An
+    /// agent that comes back before its decision has ended may still have started it.
     pub(crate) fn retain(&mut self, charter: &Charter) {
-        self.journals.retain(|agent, _| charter.agent(agent).is_some());
-        self.held.retain(|(_, _, agent), _| charter.agent(agent).is_some());
+        let held = &self.held;
+        self.journals.retain(|agent, _| {
+            charter.agent(agent).is_some() || held.keys().any(|(_, _, holder)| holder == agent)
+        });
     }
 
     /// Whether anybody holds a claim on a decision.

@@ -29,10 +29,10 @@ impl Refusals {
         Novelty::New
     }
 
-    /// How many distinct coordinators refuse.
+    /// Whether a coordinator refuses.
     #[must_use]
-    pub fn count(&self, leaf: LeafIndex) -> usize {
-        self.of.get(&leaf).map_or(0, BTreeMap::len)
+    pub fn has(&self, leaf: LeafIndex, by: &KeyName) -> bool {
+        self.of.get(&leaf).is_some_and(|of_leaf| of_leaf.contains_key(by))
     }
 
     /// The cause to put on record: a veto, if anybody holds one.

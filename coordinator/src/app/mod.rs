@@ -15,6 +15,7 @@ use quorate_attest::charter::Charter;
 use tokio::{
     net::TcpListener,
     sync::{Notify, watch},
+    task::spawn_blocking,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -25,18 +26,12 @@ pub use self::{
 };
 use crate::{
     admission::{Door, Verifiers, Watches},
-    catalog::Catalog,
+    catalog::{self, Catalog},
     clock::Clock,
     config::Config,
     handle::Handle,
     leader,
-    raft::{
-        self, Raft,
-        clock_door::ClockDoor,
-        membership::{self, Roster},
-        rollback,
-        server::RaftServer,
-    },
+    raft::{self, Raft, clock_door::ClockDoor, membership, rollback, server::RaftServer},
     serve::{self, Listening},
     service::Context,
     signer::{self, SignerHandle, exchange},
@@ -186,10 +181,9 @@ pub(crate) fn io_error(what: String, source: io::Error) -> StartError {
 impl Assembled {
     /// From the question about rolled-back disks to a running Raft.
     async fn begin(self) -> Result<Running, StartError> {
-        let Replica { handle, own, .. } = &self.replica;
-        let charter = &self.files.charter.statement;
-        let name = self.files.identity.key_name();
-        let asked = rollback::ask(handle.peers(), charter, &name, *own).await;
+        let Replica { handle, own, sign_once, .. } = &self.replica;
+        let charter = newest_charter(handle, &self.files.charter.statement).await?;
+        let asked = rollback::ask(handle.peers(), &charter, sign_once.key(), *own).await;
         if let Err(rolled_back) = asked {
             self.stop.cancel();
             self.served.clients.drain.cancel();
@@ -221,7 +215,7 @@ impl Assembled {
     /// The coordinator with the smallest id of the first charter starts the quorum, once.
     async fn initialize(&self, raft: &Raft) -> Result<(), StartError> {
         let charter = &self.files.charter.statement;
-        let roster = roster(charter);
+        let roster = membership::roster(charter);
         let is_first = roster.keys().next() == Some(&self.config.id);
         let is_founding = charter.previous.is_none();
         if !self.replica.is_pristine || !is_first || !is_founding {
@@ -233,9 +227,9 @@ impl Assembled {
 
     fn spawn_tasks(&self, raft: &Raft) {
         let (handle, stop) = (&self.replica.handle, &self.stop);
-        let rosters = watch::Sender::new(Roster::new());
-        self.tasks.spawn(follow_charter(handle.clone(), rosters.clone(), stop.clone()));
-        self.tasks.spawn(membership::reconcile(raft.clone(), rosters.subscribe(), stop.clone()));
+        self.tasks.spawn(follow_charter(handle.clone(), stop.clone()));
+        let leaves = handle.leaves().watch();
+        self.tasks.spawn(membership::reconcile(handle.clone(), leaves, stop.clone()));
         self.tasks.spawn(leader::support(handle.clone(), stop.clone()));
         self.tasks.spawn(leader::lead(
             leader::Parts {
@@ -253,14 +247,19 @@ impl Assembled {
     }
 }
 
-/// Raft node id → key name of every coordinator of a charter.
-fn roster(charter: &Charter) -> Roster {
-    let ids = charter.coordinator.iter().map(|key| (charter.node_id(key.name()), key.name()));
-    ids.filter_map(|(id, name)| Some((id?, name.to_string()))).collect()
+/// The newest charter this disk knows: of its own leaves, or the file's if that is newer.
+async fn newest_charter(handle: &Handle, file: &Charter) -> Result<Charter, StartError> {
+    let leaves = handle.leaves().stored();
+    let newest = spawn_blocking(move || catalog::newest_charter(&leaves?)).await;
+    let stored = newest
+        .map_err(|error| StartError::Raft(error.to_string()))?
+        .map_err(|error| StartError::Raft(error.to_string()))?;
+    let newer = stored.filter(|stored| stored.origin == file.origin && stored.epoch > file.epoch);
+    Ok(newer.unwrap_or_else(|| file.clone()))
 }
 
-/// Tells the membership loop which coordinators the charter in force lists.
-async fn follow_charter(handle: Handle, rosters: watch::Sender<Roster>, stop: CancellationToken) {
+/// Tells the services which charter is in force.
+async fn follow_charter(handle: Handle, stop: CancellationToken) {
     let mut sizes = handle.leaves().watch();
     loop {
         let epoch = handle.in_force().map(|known| known.charter.epoch);
@@ -269,13 +268,7 @@ async fn follow_charter(handle: Handle, rosters: watch::Sender<Roster>, stop: Ca
             (Some(charter.epoch) != epoch).then(|| charter.clone())
         });
         if let Ok(Some(charter)) = read.await {
-            let roster = roster(&charter);
             handle.set_in_force(charter);
-            rosters.send_if_modified(|before| {
-                let changed = *before != roster;
-                *before = roster;
-                changed
-            });
         }
         tokio::select! {
             () = stop.cancelled() => return,

@@ -49,7 +49,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The public listener's limits (`testing.md` section 9).
+    /// The public listener's limits: a client that says nothing is gone after seconds.
     pub fn public(connections: usize, per_address: usize) -> Self {
         Self {
             connections,

@@ -3,21 +3,29 @@
 //! Peers hold this coordinator's own cosigned heads and know which entries it acknowledged. If any
 //! of them knows more than its own disk, the disk was restored from a copy: everything this
 //! coordinator signed or acknowledged since is forgotten, and it must not take part again under
-//! this key and id. One answer is required, or n - k + 1 where liars are tolerated; everybody is
-//! asked, and those that answer at once are all heard. No answer: wait. A whole quorum that starts
-//! at once answers itself, because this question is served before Raft runs.
+//! this key and id. One answer is required, or n - k + 1 where liars are tolerated, of the newest
+//! charter that this disk knows; everybody is asked, and those that answer at once are all heard. No
+//! answer: wait. A whole quorum that starts at once answers itself, because this question is served
+//! before Raft runs.
+//!
+//! A disk that was rolled back behind an amendment counts by the charter before it: an answer holds
+//! no charter, and a claim about one could not be believed without the signatures between. Whoever
+//! grows a quorum to tolerate liars puts the new charter into the file too, which no rollback of the
+//! data directory touches.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
-use quorate_attest::{charter::Charter, cosignature::Cosignature, head::CosignedHead, id::KeyName};
+use quorate_attest::{
+    charter::Charter, cosignature::Cosignature, head::CosignedHead, key::VerifierKey,
+};
 use quorate_proto::pb::raft::v1::{OwnHeadRequest, OwnHeadResponse};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use openraft::storage::{RaftLogReader, RaftLogStorage};
 use quorate_store::{LogStore, SignOnce};
 
-use super::peers::Peers;
+use super::{membership, peers::Peers};
 
 /// A peer has to answer within this time, or is asked again later.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -77,14 +85,21 @@ pub fn answers_needed(charter: &Charter) -> usize {
     }
 }
 
-/// Asks until enough peers have answered; fails if one of them proves a rollback.
+/// Asks until enough coordinators of `charter` have answered; fails if one of them proves a
+/// rollback.
 pub async fn ask(
     peers: &Peers,
     charter: &Charter,
-    own: &KeyName,
+    own: &VerifierKey,
     record: OwnRecord,
 ) -> Result<(), RolledBack> {
-    let need = answers_needed(charter).min(peers.ids().count());
+    let need = answers_needed(charter);
+    let listed: BTreeSet<u64> = membership::roster(charter).into_keys().collect();
+    for id in listed.iter().filter(|id| **id != peers.desk().own()) {
+        if peers.exchange(*id).is_err() {
+            tracing::warn!(peer = id, "no address of this coordinator is configured (peers.ID)");
+        }
+    }
     let mut answered = BTreeSet::new();
     let mut told: Option<Instant> = None;
     loop {
@@ -102,7 +117,10 @@ pub async fn ask(
             let Some((peer, answer)) = next else { break };
             let Some(answer) = answer else { continue };
             judge(peer, &answer, charter, own, record)?;
-            answered.insert(peer);
+            // Who left the charter may still prove a rollback, but vouches for nothing.
+            if listed.contains(&peer) {
+                answered.insert(peer);
+            }
             if answered.len() >= need && grace.is_none() {
                 grace = Some(Instant::now() + GRACE);
             }
@@ -136,7 +154,7 @@ fn judge(
     peer: u64,
     answer: &OwnHeadResponse,
     charter: &Charter,
-    own: &KeyName,
+    own: &VerifierKey,
     record: OwnRecord,
 ) -> Result<(), RolledBack> {
     let theirs = own_size(&answer.head, charter, own);
@@ -158,16 +176,14 @@ fn judge(
 }
 
 /// The size of a head with our own good line; 0 if it is none. Nobody can make one up.
-fn own_size(note: &[u8], charter: &Charter, own: &KeyName) -> u64 {
+fn own_size(note: &[u8], charter: &Charter, own: &VerifierKey) -> u64 {
     let Ok(head) = CosignedHead::parse(note) else { return 0 };
     if head.checkpoint.origin != charter.origin {
         return 0;
     }
-    let signed = charter.coordinator.iter().filter(|key| key.name() == own).any(|key| {
-        head.lines.iter().any(|line| {
-            Cosignature::from_line(line)
-                .is_ok_and(|cosignature| cosignature.verify(key, &head.checkpoint).is_ok())
-        })
+    let signed = head.lines.iter().any(|line| {
+        Cosignature::from_line(line)
+            .is_ok_and(|cosignature| cosignature.verify(own, &head.checkpoint).is_ok())
     });
     if signed { head.checkpoint.size.get() } else { 0 }
 }

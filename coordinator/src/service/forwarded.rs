@@ -3,7 +3,10 @@
 //! A peer vouches only for its caller's identity (mutual TLS ended there). Everything else is in
 //! the signed texts, so a lying follower gets nothing into the log that a client could not.
 
-use quorate_attest::{id::KeyName, note::KeyRing, refusal::Refusal, signed::Signed};
+use quorate_attest::{
+    history::Refusers, id::KeyName, key::VerifierKey, note::SignatureLine, refusal::Refusal,
+    signed::Signed,
+};
 use quorate_core::Body;
 use quorate_proto::{error_code::ErrorCode, problem::Problem};
 use tonic::Status;
@@ -60,8 +63,8 @@ pub(crate) async fn verify(
             Body::Amend(verify::operators_signed(verifiers, signed, &old.charter).await?)
         }
         Body::Refuse(refusals) => {
-            let coordinators = verify::in_force(handle)?.charter.coordinator_ring();
-            Body::Refuse(check_refusals(refusals, &coordinators)?)
+            let refusers = refusers(handle, &refusals).await?;
+            Body::Refuse(check_refusals(refusals, |line| refusers.of_line(line))?)
         }
         Body::Support { coordinator, version } => {
             if coordinator != peer {
@@ -86,12 +89,25 @@ fn of_caller(caller: Option<&KeyName>, signer: &KeyName) -> Result<(), Status> {
     Err(Problem::new(ErrorCode::NotYours, what).with("owner", signer).into())
 }
 
-fn check_refusals(
+/// Whose refusals count: those of one decision are all of its epoch, the machine refuses others.
+async fn refusers(handle: &Handle, refusals: &[Signed<Refusal>]) -> Result<Refusers, Status> {
+    let in_force = verify::in_force(handle)?.charter.epoch;
+    let have = refusals.first().map_or(in_force, |refusal| refusal.statement.epoch);
+    let known = handle.machine(move |machine| machine.state().ledger()?.history().refusers(have));
+    let mismatch = || {
+        let what = format!("the refusals are of epoch {have}, in force is {in_force}");
+        let problem = Problem::new(ErrorCode::EpochMismatch, what);
+        problem.with("have", have).with("want", in_force).into()
+    };
+    known.await.ok().flatten().ok_or_else(mismatch)
+}
+
+fn check_refusals<'k>(
     refusals: Vec<Signed<Refusal>>,
-    coordinators: &KeyRing,
+    of_line: impl Fn(&SignatureLine) -> Option<&'k VerifierKey>,
 ) -> Result<Vec<Signed<Refusal>>, Status> {
     for refusal in &refusals {
-        if let Err(refused) = refusal.signer(coordinators) {
+        if let Err(refused) = refusal.signer(&of_line) {
             let code = ErrorCode::SignatureInvalid;
             let (name, key_id) = refusal
                 .lines
@@ -113,6 +129,7 @@ mod tests {
         id::Origin,
         key::{CosignSigner, SecretKey},
         log_time::CosignTime,
+        note::KeyRing,
         number::{DecisionNumber, Epoch, LeafIndex},
         refusal::Cause,
     };
@@ -143,15 +160,21 @@ mod tests {
     fn refusals_are_believed_by_signature_and_not_by_name() {
         let (one, two) = (signer(1), signer(2));
         let ring = KeyRing::new([one.vkey().clone(), two.vkey().clone()]).unwrap();
-        assert!(check_refusals(vec![refusal(&one), refusal(&two)], &ring).is_ok());
+        assert!(
+            check_refusals(vec![refusal(&one), refusal(&two)], |line| ring.of_line(line)).is_ok()
+        );
         let mut forged = refusal(&two);
         *forged.lines[0].payload.last_mut().unwrap() ^= 1;
-        let refused = check_refusals(vec![refusal(&one), forged], &ring).unwrap_err();
+        let refused =
+            check_refusals(vec![refusal(&one), forged], |line| ring.of_line(line)).unwrap_err();
         assert_eq!(
             refused.code(),
             Status::from(Problem::new(ErrorCode::SignatureInvalid, "")).code()
         );
-        assert!(check_refusals(vec![refusal(&signer(3))], &ring).is_err(), "of no coordinator");
+        assert!(
+            check_refusals(vec![refusal(&signer(3))], |line| ring.of_line(line)).is_err(),
+            "of no coordinator"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use quorate_attest::{
     charter::{AgentMode, Charter},
     id::{ClusterId, KeyName, MemberId},
-    log_time::LogTime,
+    log_time::{LogTime, Span},
     operator_statement::{Pause, Scope},
     proposal::Proposal,
     quorum::TallyResult,
@@ -197,15 +197,42 @@ pub(crate) fn assessment(
     let veto = charter.policy(cluster, proposal.kind.class()).map(|policy| policy.veto);
     let (answering, members) = answering(machine, cluster, now);
     let id = proposal.id();
+    let mut blocks = refusals(&standing.waiting_for, now);
+    if let Some(age) = stale_facts(machine, cluster, now) {
+        blocks.iter_mut().for_each(|block| judge_by_stale_facts(block, age));
+    }
     pb::Assessment {
         tally: Some(tally(charter, standing, &ledger.history().equivocators(&id))),
-        blocks: refusals(&standing.waiting_for, now),
+        blocks,
         next_token: number.map(|number| ledger.token(number).to_string()).unwrap_or_default(),
         fenced: fenced.into_iter().collect(),
         budgets: standing.budget.iter().map(|left| budget(left, &standing.waiting_for)).collect(),
         veto_until: veto.filter(|veto| veto.get() > 0).map(|veto| now.saturating_add(veto).into()),
         answering,
         members,
+    }
+}
+
+/// The age of the newest fact about a cluster where none is fresh; `None` while any is, and before
+/// the first.
+fn stale_facts(machine: &Machine, cluster: &ClusterId, now: LogTime) -> Option<Span> {
+    let charter = machine.state().ledger()?.charter();
+    let seen = machine.state().observations();
+    if seen.fresh(cluster, freshness(charter, cluster), now).next().is_some() {
+        return None;
+    }
+    let latest = charter.agents(cluster).filter_map(|agent| seen.latest(agent.key.name()));
+    latest.map(|seen| seen.observed).max().map(|newest| now.since(newest))
+}
+
+/// Agents tell facts while a proposal is open; before that a rule judges by old ones. Nobody should
+/// override a rule because of what the next fact changes.
+fn judge_by_stale_facts(block: &mut pb::Refusal, age: Span) {
+    if block.command.starts_with("quorate override ") {
+        block.command.clear();
+        let seconds = age.get() / 1_000;
+        block.message +=
+            &format!("; facts are {seconds} s old; agents refresh them once a proposal is open");
     }
 }
 

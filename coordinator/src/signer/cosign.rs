@@ -36,6 +36,11 @@ pub(super) fn next_size(now: &Situation) -> Option<u64> {
     if let Some(size) = wanted {
         return Some(*size);
     }
+    // The others were quicker. It is signed all the same: by its own newest head a coordinator is told
+    // that its disk was restored (*sign-once*).
+    if now.certified > now.signed && now.certified <= now.signable {
+        return Some(now.certified);
+    }
     let grown = now.signable > now.signed.max(now.certified);
     let pending = now.signed > now.certified || !now.wanted.is_empty();
     let begins = match (now.leads, pending) {
@@ -92,6 +97,14 @@ mod tests {
         let asked = Situation { signable: 13, wanted: vec![11, 12, 14], ..calm() };
         assert_eq!(next_size(&asked), Some(12));
         assert_eq!(next_size(&Situation { signed: 12, ..asked }), None);
+    }
+
+    #[test]
+    fn a_head_that_others_certified_is_signed_too() {
+        let late = Situation { signed: 7, ..calm() };
+        assert_eq!(next_size(&late), Some(10));
+        assert_eq!(next_size(&Situation { signable: 9, ..late.clone() }), None, "not judged yet");
+        assert_eq!(next_size(&Situation { signable: 12, wanted: vec![12], ..late }), Some(12));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use metrics::counter;
 use quorate_attest::{
     charter::Charter,
     refusal::{Cause, Refusal},
+    signed::Signed,
 };
 use quorate_core::Body;
 use quorate_store::{LeavesView, SignRefused};
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use super::{
     liveness::CLOCK_REFUSED,
     task::{Task, head_policy},
-    verify::{Differs, Suspect, VerifyError},
+    verify::{Differs, Suspect, Verifier, VerifyError},
 };
 use crate::handle::Asked;
 
@@ -158,8 +159,9 @@ impl Task {
     async fn refuse(&mut self, suspect: &Suspect, cause: Cause) -> bool {
         let Some(leaf) = suspect.leaf() else { return false };
         let refusal = Refusal {
-            origin: self.charter.origin.clone(),
-            epoch: self.charter.epoch,
+            // Of the decision: a charter that came since changes nothing of what is refused.
+            origin: suspect.decision.origin.clone(),
+            epoch: suspect.decision.epoch,
             cluster: suspect.decision.cluster.clone(),
             number: suspect.decision.number,
             leaf,
@@ -193,15 +195,15 @@ impl Task {
         if !self.handle.leads() {
             return;
         }
-        let need = self.refusals_needed();
         let judged = self.judged();
         let Some(verifier) = &self.verifier else { return };
         for suspect in verifier.suspects_from(0).filter(|suspect| suspect.is_bare_in(judged)) {
             let (leaf, refusals) = (suspect.index, self.refused.of(suspect));
+            let refusals = Self::countable(verifier, suspect, refusals);
             let recent = self.proposed.get(&leaf).is_some_and(|(count, at)| {
                 *count == refusals.len() && at.elapsed() < PROPOSE_AGAIN
             });
-            if refusals.len() < need || recent {
+            if !self.enough_refuse(verifier, suspect) || recent {
                 continue;
             }
             self.proposed.insert(leaf, (refusals.len(), Instant::now()));
@@ -218,10 +220,27 @@ impl Task {
         self.proposed.retain(|leaf, _| verifier.suspect(*leaf).is_some());
     }
 
-    /// n - k + 1 + f: then even f coordinators that refuse *and* cosign leave no certificate.
-    pub(super) fn refusals_needed(&self) -> usize {
-        let k = usize::try_from(self.charter.threshold).unwrap_or(usize::MAX);
-        let f = usize::try_from(self.charter.faults).unwrap_or(usize::MAX);
-        self.charter.coordinator.len().saturating_sub(k).saturating_add(1).saturating_add(f)
+    /// Whether so many refuse a decision that it can never be certified alone, under the charter it
+    /// was made in or the one in force.
+    pub(super) fn enough_refuse(&self, verifier: &Verifier, suspect: &Suspect) -> bool {
+        let refusers = verifier.history().and_then(|it| it.refusers(suspect.decision.epoch));
+        refusers.is_some_and(|refusers| {
+            refusers.tally(|name| self.refused.has(suspect, name)).is_enough()
+        })
+    }
+
+    /// Without those of coordinators that neither charter has: the machine takes all or none.
+    fn countable(
+        verifier: &Verifier,
+        suspect: &Suspect,
+        mut refusals: Vec<Signed<Refusal>>,
+    ) -> Vec<Signed<Refusal>> {
+        let refusers = verifier.history().and_then(|it| it.refusers(suspect.decision.epoch));
+        let counts = |refusal: &Signed<Refusal>| {
+            let of_line = |line| refusers.as_ref().and_then(|it| it.of_line(line));
+            refusal.lines.iter().all(|line| of_line(line).is_some())
+        };
+        refusals.retain(counts);
+        refusals
     }
 }

@@ -88,10 +88,10 @@ impl Refusals {
         by.filter(|refusal| is_of(&refusal.statement, suspect)).cloned().collect()
     }
 
-    /// How many coordinators refused this decision.
-    pub(super) fn count(&self, suspect: &Suspect) -> usize {
-        let by = self.by_leaf.get(&suspect.index).into_iter().flat_map(BTreeMap::values);
-        by.filter(|refusal| is_of(&refusal.statement, suspect)).count()
+    /// Whether a coordinator refused this decision.
+    pub(super) fn has(&self, suspect: &Suspect, by: &KeyName) -> bool {
+        let refusal = self.by_leaf.get(&suspect.index).and_then(|known| known.get(by));
+        refusal.is_some_and(|refusal| is_of(&refusal.statement, suspect))
     }
 
     /// All that are known: own ones first, the lowest leaf first, because it is resolved first.
@@ -104,7 +104,8 @@ impl Refusals {
 
 fn is_of(refusal: &Refusal, suspect: &Suspect) -> bool {
     let decision = &suspect.decision;
-    refusal.cluster == decision.cluster
+    refusal.epoch == decision.epoch
+        && refusal.cluster == decision.cluster
         && refusal.number == decision.number
         && refusal.leaf.get() == suspect.index
 }
@@ -138,15 +139,29 @@ mod tests {
         assert_eq!(known.all().count(), 2);
         let suspects = suspects(5, 2);
         known.sift(6, |leaf| suspects.get(&leaf));
-        assert_eq!(known.count(&suspects[&5]), 1);
+        assert_eq!(known.of(&suspects[&5]).len(), 1);
         hear(&mut known, 4, 5, 7, 6);
         hear(&mut known, 4, 3, 2, 6);
         assert_eq!(known.all().count(), 1, "of another number, of no decision");
         hear(&mut known, 4, 5, 2, 6);
         hear(&mut known, 4, 5, 2, 6);
-        assert_eq!(known.count(&suspects[&5]), 2, "one of each coordinator");
+        assert_eq!(known.of(&suspects[&5]).len(), 2, "one of each coordinator");
         known.forget_below(6);
         assert_eq!(known.all().count(), 0);
+    }
+
+    #[test]
+    fn a_refusal_is_of_the_decisions_epoch() {
+        let (own, _) = refusal(1, 0, 1);
+        let (signer, mut later) = refusal(2, 5, 2);
+        later.statement.epoch = later.statement.epoch.next().unwrap();
+        let suspects = suspects(5, 2);
+        let mut known = Refusals::new(own);
+        known.keep(signer.clone(), later, 6, |leaf| suspects.get(&leaf));
+        assert!(!known.has(&suspects[&5], &signer));
+        let (signer, refusal) = refusal(2, 5, 2);
+        known.keep(signer.clone(), refusal, 6, |leaf| suspects.get(&leaf));
+        assert!(known.has(&suspects[&5], &signer));
     }
 
     #[test]

@@ -113,11 +113,11 @@ impl Task {
         };
         let decisions = verifier.suspects_from(0).filter(is_barred).map(|suspect| suspect.index);
         // The machine counts the names under refusals; whoever cosigns counts signatures.
-        let need = self.refusals_needed();
-        let known = |decision: u64| {
-            verifier.suspect(decision).map_or(0, |suspect| self.refused.count(suspect))
+        let is_refused = |decision: u64| {
+            let suspect = verifier.suspect(decision);
+            suspect.is_some_and(|suspect| self.enough_refuse(verifier, suspect))
         };
-        let voids = verifier.voids().filter(|(_, decision)| known(*decision) < need);
+        let voids = verifier.voids().filter(|(_, decision)| !is_refused(*decision));
         let barred = decisions.chain(voids.map(|(void, _)| void)).min();
         barred.map_or(judged, |index| index.min(judged))
     }

@@ -297,7 +297,10 @@ impl Task {
         if statement.origin != self.charter.origin || statement.leaf.get() < certified {
             return;
         }
-        match refusal.signer(&self.charter.coordinator_ring()) {
+        let history = self.verifier.as_ref().and_then(Verifier::history);
+        // Of an epoch that is not known here yet, or not any more: peers repeat what they hold.
+        let Some(refusers) = history.and_then(|it| it.refusers(statement.epoch)) else { return };
+        match refusal.signer(|line| refusers.of_line(line)) {
             Ok(key) => {
                 let (signer, judged) = (key.name().clone(), self.judged());
                 let suspect = |leaf| self.verifier.as_ref().and_then(|it| it.suspect(leaf));

@@ -75,6 +75,14 @@ impl Leaves {
         self.view_of(size)
     }
 
+    /// A view of everything stored, applied again since the start or not.
+    ///
+    /// # Errors
+    /// As [`view`](Self::view).
+    pub fn stored(&self) -> Result<LeavesView, LeavesError> {
+        self.view_of(self.frontier()?.size().get())
+    }
+
     /// The bytes of one leaf; `None` if it is not applied yet.
     ///
     /// # Errors

@@ -142,6 +142,10 @@ async fn a_tree_that_contradicts_a_signed_head_ends_signing_for_good() {
             let refused = cosign(&store, own_head(&store, size), 50).await.unwrap_err();
             assert!(matches!(refused, SignRefused::Diverged { .. }), "{refused}");
         }
+        // Never again means refusals of decisions too.
+        let refused =
+            store.sign_once.refuse(refusal(7, Cause::Vetoed), time(60)).await.unwrap_err();
+        assert!(matches!(refused, SignRefused::Diverged { .. }), "{refused}");
         let evidence = store.sign_once.evidence().await.unwrap();
         assert_eq!(evidence.len(), 1);
         assert!(evidence[0].is_final);

@@ -6,6 +6,7 @@
 //! one task stops the agent: its supervisor starts it again, and the journal says what had begun.
 
 mod parts;
+mod shared;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +14,6 @@ use std::thread;
 use std::time::Duration;
 
 use quorate_attest::id::{ClusterId, KeyName, MemberId};
-use quorate_attest::log_time::Span;
 use quorate_attest::signed::SignedError;
 use quorate_proto::client::{BadAddress, Transport};
 use quorate_proto::key_file::KeyFileError;
@@ -26,20 +26,17 @@ use tokio_util::sync::CancellationToken;
 use self::parts::{
     adapters, client, fresh_nonce, identify, pinned_charter, process_adapter, single_clients,
 };
+use self::shared::{Shared, kept_trust};
 use crate::adapters::UnknownKind;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::detect::Settings;
-use crate::execute::{Deadlines, Executor};
+use crate::execute::Executor;
 use crate::journal::{Journal, JournalFault, JournalHandle, Owner};
 use crate::link::Link;
 use crate::probe::{Probe, ProbeAddressInvalid, Reading};
-use crate::quorum::Quorum;
 use crate::report::Reporter;
 use crate::tail::{TrustKeeper, tail};
-use crate::trust::{Anchor, Trust, View};
-use crate::vote::Guard;
-use crate::watchman::Watchman;
+use crate::trust::View;
 use crate::work::{Stopper, Worker};
 
 /// Why an agent does not start, or stopped.
@@ -143,21 +140,10 @@ impl Agent {
         let nonce = fresh_nonce()?;
         let owner = Owner::new(config.name.clone(), config.cluster.clone());
         let journal = Journal::open(&config.journal(), &owner)?;
-        let trust = match journal.pinned() {
-            Some(pinned) => Trust::resume(Anchor::of(&charter), pinned).map_err(Box::new)?,
-            None => Trust::new(Anchor::of(&charter)),
-        };
-        let trust = match journal.alarm() {
-            Some(heads) => trust.alarmed(heads.clone()),
-            None => trust,
-        };
-        let trust = match journal.doubted() {
-            Some(heads) => trust.doubting(heads.clone(), clock.now()),
-            None => trust,
-        };
+        let trust = kept_trust(&journal, &charter, &clock)?;
         let transport = Transport::tls(&tls)?;
         let adapters = adapters(&config)?;
-        let link = Link::new(client(&config, &transport)?);
+        let quorum = Arc::new(Link::new(client(&config, &transport)?));
         let tails = single_clients(&config, &transport)?;
         let (journal, thread) = JournalHandle::spawn(journal).map_err(AgentError::Thread)?;
         let (keeper, inbox, view) =
@@ -178,44 +164,10 @@ impl Agent {
             });
         }
         let readings = running.probe(&config);
-        let quorum: Arc<dyn Quorum> = Arc::new(link);
+        let shared = Shared { signer, journal, adapters, quorum, view, clock };
         let (stopped_by_us, stopped) = watch::channel(None);
-        let executor = Executor {
-            name: config.name.clone(),
-            cluster: config.cluster.clone(),
-            signer: Arc::clone(&signer),
-            nonce,
-            journal: journal.clone(),
-            adapters: adapters.clone(),
-            quorum: Arc::clone(&quorum),
-            view: view.clone(),
-            clock: clock.clone(),
-            deadlines: Deadlines {
-                measure: config.probe.timeout,
-                execute: config.execute,
-                verify: config.verify,
-            },
-        };
-        running.work(&config, executor, stopped_by_us);
-        let watchman = Watchman {
-            name: config.name.clone(),
-            cluster: config.cluster.clone(),
-            member: config.member.clone(),
-            signer,
-            guard: Guard::beside(&config.vote_key),
-            journal,
-            adapters,
-            quorum,
-            view,
-            stopped,
-            clock,
-            settings: Settings {
-                failures: config.probe.failures,
-                freshness: span(config.probe.freshness),
-            },
-            interval: config.probe.interval,
-            automation: config.automation,
-        };
+        running.work(&config, shared.executor(&config, nonce), stopped_by_us);
+        let watchman = shared.watchman(config, stopped);
         let stop = running.stop.clone();
         running.spawn("watchman", async move { watchman.run(readings, stop).await.map_err(text) });
         Ok(running)
@@ -337,8 +289,4 @@ async fn after(stop: CancellationToken) {
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
-}
-
-fn span(duration: Duration) -> Span {
-    Span::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quorate_attest::agent_statement::{Answer, Effect, Rollback};
 use quorate_attest::history::Orders;
-use quorate_attest::log_time::{LogTime, Span};
+use quorate_attest::log_time::LogTime;
 use tokio_util::sync::CancellationToken;
 
 use super::{Executor, Halt, Order, Settled};
@@ -17,8 +17,6 @@ use crate::trust::{Ordered, Standing};
 
 /// How long an abandoned or overdue action has to come to rest before it is dropped.
 const REST: Duration = Duration::from_secs(5);
-/// The parameter that says after how many milliseconds a decision's own undo is due.
-const TTL_PARAM: &str = "ttl-ms";
 
 impl Executor {
     /// Plan, witness and preconditions. No effect on the target.
@@ -173,12 +171,12 @@ impl Executor {
     /// A decision with a time to live arms its own undo, in the commit that says `started`.
     fn undo(&self, order: &Order, prepared: &Prepared, started: LogTime) -> Option<ArmedUndo> {
         undo_of(prepared.action.kind).filter(|_| order.orders == Orders::Action)?;
-        let ttl: u64 = prepared.action.param(TTL_PARAM)?.parse().ok()?;
+        let ttl = order.decision().proposal.ttl()?;
         Some(ArmedUndo {
             cluster: self.cluster.clone(),
             token: order.token(),
             proposal: order.decision().proposal.id(),
-            due: started.saturating_add(Span::from_millis(ttl)),
+            due: started.saturating_add(ttl),
             prepared: prepared.clone(),
         })
     }

@@ -3,7 +3,7 @@
 use super::{Executor, Halt, Order, Settled};
 use crate::adapters::kill_orphans;
 use crate::journal::Entry;
-use crate::trust::{Ordered, Standing};
+use crate::trust::Standing;
 
 impl Executor {
     /// Kills what the action left running, then writes `abandoned`: it is never resumed.
@@ -29,14 +29,8 @@ impl Executor {
             .await?;
         let mut closed = 0;
         for entry in open {
-            let ordered = Ordered {
-                cluster: &entry.cluster,
-                token: entry.token,
-                proposal: entry.proposal,
-                leaf: entry.leaf,
-            };
             // An own outcome in the log of which this journal knows nothing is as final.
-            let held = self.view.borrow().held(&ordered, &self.name);
+            let held = self.view.borrow().held(&(&entry).into(), &self.name);
             if !matches!(held, Standing::Ended | Standing::Answered) {
                 continue;
             }

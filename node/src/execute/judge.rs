@@ -6,7 +6,7 @@ use quorate_attest::charter::Charter;
 use quorate_attest::history::Orders;
 
 use super::{Executor, Order, Settled};
-use crate::journal::{Entry, Phase};
+use crate::journal::Entry;
 use crate::plan::{self, plan_of};
 use crate::trust::Standing;
 
@@ -41,9 +41,7 @@ impl Executor {
     pub(super) fn may_start(&self, order: &Order, begun: Option<&Entry>) -> May {
         let now = self.clock.now();
         let resumes = match begun {
-            Some(begun) if order.orders == Orders::Action && begun.phase != Phase::Accepted => {
-                Resumes::Yes
-            }
+            Some(_) if order.orders == Orders::Action => Resumes::Yes,
             Some(_) | None => Resumes::No,
         };
         let view = self.view.borrow().clone();

@@ -1,6 +1,6 @@
 //! Execution: one certified decision, carried out at most once, its effect verified, its outcome
-//! reported. The steps are those of `formats.md` section 9, in their order, and the first that fails
-//! is the answer.
+//! reported. The steps are those of `docs/reference/formats.md` section 9, in their order, and
+//! the first that fails is the answer.
 //!
 //! The crash story, between the writes (*no-double-execution*):
 //! * before `accepted` nothing is known here: the order comes again;
@@ -34,10 +34,14 @@ use crate::adapters::{Action, Adapters};
 use crate::clock::Clock;
 use crate::fence::{Admission, FenceRefused, Fenced, admit};
 use crate::journal::{ClaimAttempt, Entry, JournalClosed, JournalError, JournalHandle, Phase};
-use crate::quorum::{Asked, ClaimRefused, Claimed, Quorum};
+use crate::quorum::{Asked, ClaimRefused, Claimed, Declined, Quorum};
 use crate::report::Outcome;
 use crate::trust::View;
 use crate::witness::Witness;
+
+/// The reasons for which the machine refuses a first claim. It says so only after it has looked for
+/// a claim of this agent on the action, so none of its processes can have started it.
+const UNCLAIMED: [&str; 4] = ["DECLARED_DEAD", "EPOCH_MISMATCH", "OUTSIDE_WINDOW", "RULE_REFUSED"];
 
 /// How long each outside call may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,8 +172,8 @@ impl Executor {
         }
         // 12: persist token and `accepted`. A crash after this has touched nothing.
         self.accept(&order).await?;
-        if let Some(begun) = begun.as_ref().filter(|begun| begun.phase != Phase::Accepted) {
-            return self.go_on(&order, begun, may).await;
+        if let Some(begun) = begun {
+            return self.go_on(&order, &begun, may).await;
         }
         if let May::Never(answer, why) = may {
             return self.refuse(&order, answer, &why).await;
@@ -182,7 +186,7 @@ impl Executor {
         match self.claim(&order, Some(prepared.clone())).await? {
             Granted::Start => {}
             Granted::Unknown(attempt) => return self.held_elsewhere(&order, attempt).await,
-            Granted::Declined(why) => return Ok(Settled::Waits(why)),
+            Granted::Declined(declined) => return Ok(Settled::Waits(declined.to_string())),
             Granted::No(settled) => return Ok(settled),
         }
         if let Some(unmet) = prepared.unmet() {
@@ -192,7 +196,7 @@ impl Executor {
                 .await;
         }
         // The claim took time: what stops a start is asked once more, right before it.
-        match self.may_start(&order, begun.as_ref()) {
+        match self.may_start(&order, None) {
             May::Start => {}
             May::NotNow(settled) => return Ok(settled),
             May::Never(answer, why) => {
@@ -203,7 +207,9 @@ impl Executor {
         self.start_and_finish(&order, prepared).await
     }
 
-    /// Steps 1 to 6, by the charter that the tailed log has in force.
+    /// Steps 1 to 6, by the charter that the tailed log has in force. A decision that outlived its
+    /// charter is taken too, if it holds the slot there: it is never started any more, but what has
+    /// started is probed, and what has not says so.
     fn verify(&self, bytes: &[u8]) -> Result<Order, String> {
         let view = self.view.borrow().clone();
         let Some(history) = view.history() else { return Err("nothing is believed yet".into()) };
@@ -226,12 +232,18 @@ impl Executor {
         decision.cluster == self.cluster && decision.proposal.executor.contains(&self.name)
     }
 
-    /// The entry of the decision that this one continues, if the journal shows that action.
+    /// What a continuation goes on from, if this journal went beyond `accepted` with that action.
+    /// What never did is not started by a continuation either (R8).
     async fn begun(&self, order: &Order) -> Result<Option<Entry>, Halt> {
-        let Some(before) = continued(order.decision()) else { return Ok(None) };
-        let (cluster, proposal) = (self.cluster.clone(), order.decision().proposal.id());
-        let entry = self.journal.with(move |journal| journal.entry(&cluster, before).cloned());
-        Ok(entry.await?.filter(|entry| entry.proposal == proposal))
+        let decision = order.decision();
+        if decision.continues.is_none() {
+            return Ok(None);
+        }
+        let (cluster, proposal, token) =
+            (self.cluster.clone(), decision.proposal.id(), order.token());
+        let begun =
+            self.journal.with(move |journal| journal.begun(&cluster, &proposal, token).cloned());
+        Ok(begun.await?)
     }
 
     async fn accept(&self, order: &Order) -> Result<(), Halt> {
@@ -297,9 +309,7 @@ impl Executor {
                 tracing::error!(token = %order.token(), %message, "this journal may not start anything");
                 Granted::No(Settled::RolledBack(message))
             }
-            Err(ClaimRefused::Asked(Asked::Declined(declined))) => {
-                Granted::Declined(declined.to_string())
-            }
+            Err(ClaimRefused::Asked(Asked::Declined(declined))) => Granted::Declined(declined),
             Err(ClaimRefused::Asked(asked @ Asked::Unanswered(_))) => {
                 Granted::No(Settled::Waits(asked.to_string()))
             }
@@ -311,9 +321,11 @@ impl Executor {
     async fn refuse(&self, order: &Order, answer: Answer, why: &str) -> Result<Settled, Halt> {
         match self.claim(order, None).await? {
             // Where no claim of this agent stands, it has never started it under any journal.
-            Granted::Start | Granted::Declined(_) => {
+            Granted::Start => self.decline(order, answer, &Witness::default(), why).await,
+            Granted::Declined(declined) if UNCLAIMED.contains(&declined.reason.as_str()) => {
                 self.decline(order, answer, &Witness::default(), why).await
             }
+            Granted::Declined(declined) => Ok(Settled::Waits(declined.to_string())),
             Granted::Unknown(attempt) => self.held_elsewhere(order, attempt).await,
             Granted::No(settled) => Ok(settled),
         }
@@ -336,8 +348,8 @@ enum Granted {
     Start,
     /// Another process holds it; whether this journal had asked before.
     Unknown(ClaimAttempt),
-    /// Refused for another reason than the journal: no claim of this agent stands on it.
-    Declined(String),
+    /// Refused for another reason than the journal.
+    Declined(Declined),
     No(Settled),
 }
 

@@ -98,15 +98,25 @@ impl Executor {
         let prepared = begun.prepared.clone();
         match (self.claim(order, prepared.clone()).await?, order.orders) {
             (Granted::Start, _) => {}
-            // Going on with an action only probes and reports, which may be done twice.
-            (Granted::Unknown(ClaimAttempt::Again(_)), Orders::Action) => {}
-            (Granted::Unknown(attempt), _) => return self.held_elsewhere(order, attempt).await,
-            (Granted::Declined(why), _) => return Ok(Settled::Waits(why)),
+            // Going on with an action only probes and reports: that may be done twice, and at any
+            // time. The machine says "held" of whatever this agent claimed under an earlier number.
+            (Granted::Unknown(_) | Granted::Declined(_), Orders::Action) => {}
+            (Granted::Unknown(attempt), Orders::Rollback) => {
+                return self.held_elsewhere(order, attempt).await;
+            }
+            (Granted::Declined(_), Orders::Rollback) if matches!(may, May::Never(..)) => {}
+            (Granted::Declined(declined), Orders::Rollback) => {
+                return Ok(Settled::Waits(declined.to_string()));
+            }
             (Granted::No(settled), _) => return Ok(settled),
         }
         match (order.orders, begun.phase) {
-            (Orders::Rollback, _) => self.roll_back(order, prepared, may).await,
-            (Orders::Action, Phase::Started | Phase::Unknown) => {
+            (Orders::Rollback, Phase::Accepted | Phase::Done | Phase::Abandoned) => {
+                self.roll_back(order, prepared, may).await
+            }
+            // A rollback is ordered when the action has been answered for, so one that is under way
+            // is the rollback itself: probed like everything that has started.
+            (Orders::Action | Orders::Rollback, Phase::Started | Phase::Unknown) => {
                 let entry = Entry { phase: Phase::Started, report: None, ..begun.clone() };
                 self.probe(order, &entry).await
             }
@@ -123,10 +133,9 @@ impl Executor {
                 }
                 None => self.lost_track(order, &Witness::default()).await,
             },
+            // It ended without this journal, which therefore cannot say what was done.
             (Orders::Action, Phase::Accepted | Phase::Abandoned) => {
-                let why = "the action it continues was abandoned here";
-                let witness = Witness::default();
-                self.decline(order, Answer::RefusedPrecondition, &witness, why).await
+                self.lost_track(order, &Witness::default()).await
             }
         }
     }

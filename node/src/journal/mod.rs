@@ -145,7 +145,8 @@ impl Journal {
     }
 
     /// The last write before the effect, with the witness it is measured against. With `undo`, its
-    /// way back is armed in the same commit.
+    /// way back is armed in the same commit. The proposal is the idempotency key: what is open under
+    /// an earlier token of the same one is the same action, not another.
     ///
     /// # Errors
     /// [`StepRefused`] if it is not accepted, not claimed, or another action is under way.
@@ -165,7 +166,7 @@ impl Journal {
             other.cluster == *cluster
                 && other.token != token
                 && other.phase.is_under_way()
-                && entry.continues != Some(other.token)
+                && other.proposal != entry.proposal
         });
         if let Some(other) = other {
             let other = other.token;
@@ -226,15 +227,20 @@ impl Journal {
             let before = String::from_utf8_lossy(&before.note).into_owned();
             return Err(StepRefused::OtherReport { cluster: cluster.clone(), token, before }.into());
         }
-        let continued = entry.continues.filter(|_| phase == Phase::Done);
+        let proposal = entry.proposal;
         let mut rows = self.stepped(cluster, token, phase, |entry| {
             entry.report = Some(SentReport { note, delivery: Delivery::Pending });
         })?;
-        // The decision it continues is over with it: nothing else will ever end that entry.
-        if let Some(before) = continued
-            && self.entry(cluster, before).is_some_and(|entry| !entry.phase.is_final())
-        {
-            rows.extend(self.stepped(cluster, before, Phase::Done, |_| {})?);
+        // The decisions it continues are over with it: nothing else will ever end those entries.
+        let before = self.entries().filter(|entry| {
+            phase == Phase::Done
+                && entry.cluster == *cluster
+                && entry.proposal == proposal
+                && entry.token < token
+                && !entry.phase.is_final()
+        });
+        for entry in before {
+            rows.extend(self.stepped(cluster, entry.token, Phase::Done, |_| {})?);
         }
         self.write(rows)?;
         Ok(())
@@ -296,9 +302,16 @@ impl Journal {
     /// Forgets proposals and finished entries whose time is over, so that the journal stays small.
     /// The highest token stays for ever: without it nothing that was forgotten could be told.
     ///
+    /// `has_ended` says of an entry that the verified log shows the end of its action. Until then a
+    /// re-issue may ask again what was done, and the entry is the only answer.
+    ///
     /// # Errors
     /// [`JournalFault`] if the disk fails.
-    pub fn forget(&mut self, now: LogTime) -> Result<(), JournalFault> {
+    pub fn forget(
+        &mut self,
+        now: LogTime,
+        has_ended: impl Fn(&Entry) -> bool,
+    ) -> Result<(), JournalFault> {
         let used = self.state.used.iter().filter(|(_, used)| used.forget_after < now);
         let mut rows: Vec<Row> =
             used.map(|(id, _)| Row::delete(Table::Used, id.0.as_bytes())).collect();
@@ -309,6 +322,7 @@ impl Journal {
                 && self.highest(&entry.cluster).is_some_and(|highest| entry.token < highest);
             (entry.phase.is_final() || overtaken)
                 && entry.forget_after < now
+                && has_ended(entry)
                 && report.is_none_or(|report| report.delivery == Delivery::Acknowledged)
         };
         let ended = self.entries().filter(delivered);

@@ -4,7 +4,7 @@ use quorate_attest::id::{ClusterId, Digest, JournalInstance, ProposalId};
 use quorate_attest::number::{FencingToken, Sequence};
 
 use super::table::entry_key;
-use super::{ArmedUndo, Entry, Journal, Pinned, Tombstone, Used};
+use super::{ArmedUndo, Entry, Journal, Phase, Pinned, Tombstone, Used};
 
 impl Journal {
     /// Which life of this journal it is.
@@ -29,6 +29,24 @@ impl Journal {
     #[must_use]
     pub fn entry(&self, cluster: &ClusterId, token: FencingToken) -> Option<&Entry> {
         self.state.entries.get(&entry_key(cluster, token))
+    }
+
+    /// The newest entry under an earlier token of the same action that went beyond `accepted`. The
+    /// numbers between may be missing here, or never started: the proposal says what the action is.
+    #[must_use]
+    pub fn begun(
+        &self,
+        cluster: &ClusterId,
+        proposal: &ProposalId,
+        before: FencingToken,
+    ) -> Option<&Entry> {
+        let begun = self.entries().filter(|entry| {
+            entry.cluster == *cluster
+                && entry.proposal == *proposal
+                && entry.token < before
+                && entry.phase != Phase::Accepted
+        });
+        begun.max_by_key(|entry| entry.token)
     }
 
     /// All entries, by cluster and rising token.

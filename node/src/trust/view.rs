@@ -13,6 +13,7 @@ use quorate_attest::merkle::Hash;
 use quorate_attest::number::FencingToken;
 
 use super::Believed;
+use crate::journal::Entry;
 
 /// The rule that operators can lift for one proposal.
 const PAUSE_RULE: &str = "pause";
@@ -207,4 +208,11 @@ pub struct Ordered<'a> {
     pub proposal: ProposalId,
     /// The hash of its leaf.
     pub leaf: Hash,
+}
+
+impl<'a> From<&'a Entry> for Ordered<'a> {
+    fn from(entry: &'a Entry) -> Self {
+        let Entry { cluster, token, proposal, leaf, .. } = entry;
+        Self { cluster, token: *token, proposal: *proposal, leaf: *leaf }
+    }
 }

@@ -61,6 +61,8 @@ pub enum GuardError {
 #[derive(Debug, Clone)]
 pub struct Guard {
     path: PathBuf,
+    /// Makes a file or directory durable: `fsync`, but for a test of its failure.
+    sync: fn(&File) -> io::Result<()>,
 }
 
 impl Guard {
@@ -69,7 +71,7 @@ impl Guard {
     pub fn beside(key: &Path) -> Self {
         let mut path = key.as_os_str().to_owned();
         path.push(".guard");
-        Self { path: path.into() }
+        Self { path: path.into(), sync: File::sync_all }
     }
 
     /// Signs a vote, unless another verdict was signed on that proposal. The text is durable first.
@@ -99,6 +101,8 @@ impl Guard {
     /// Records `text` as the answer to `question`, or finds that it is the recorded one.
     ///
     /// The lock is held from reading to fsync, so two processes with one key are one after the other.
+    /// A recorded text is made durable too before it is released: the process that wrote it, or that
+    /// made the file, may have been killed before its fsync (*sign-once*).
     fn permit(&self, question: &str, text: &str) -> Result<(), GuardError> {
         let disk = |source| GuardError::Disk { path: self.path.clone(), source };
         let mut file = self.locked().map_err(disk)?;
@@ -106,7 +110,7 @@ impl Guard {
         file.read_to_string(&mut content).map_err(disk)?;
         if let Some(before) = self.recorded(&content, question)? {
             if before == text {
-                return Ok(());
+                return self.make_durable(&file).map_err(disk);
             }
             return Err(GuardError::SignedOtherwise { question: question.to_owned(), before });
         }
@@ -118,19 +122,21 @@ impl Guard {
         let _ = writeln!(line, "{body} {}", Digest::of(body.as_bytes()));
         file.seek(SeekFrom::End(0)).map_err(disk)?;
         file.write_all(line.as_bytes()).map_err(disk)?;
-        file.sync_all().map_err(disk)
+        self.make_durable(&file).map_err(disk)
     }
 
     fn locked(&self) -> io::Result<File> {
-        let new = !self.path.exists();
         let file =
             OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(&self.path)?;
         file.lock()?;
-        if new {
-            let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
-        }
         Ok(file)
+    }
+
+    /// The text, then the name under which it is found again.
+    fn make_durable(&self, file: &File) -> io::Result<()> {
+        (self.sync)(file)?;
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        (self.sync)(&File::open(parent.unwrap_or(Path::new(".")))?)
     }
 
     fn recorded(&self, content: &str, question: &str) -> Result<Option<String>, GuardError> {
@@ -179,4 +185,51 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_attest::key::SecretKey;
+    use quorate_attest::log_time::LogTime;
+    use quorate_attest::number::Epoch;
+    use quorate_attest::vote::Verdict;
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    fn fails(_: &File) -> io::Result<()> {
+        Err(io::Error::other("killed before its fsync"))
+    }
+
+    fn fails_on_directories(file: &File) -> io::Result<()> {
+        if file.metadata()?.is_dir() { fails(file) } else { file.sync_all() }
+    }
+
+    #[test]
+    fn a_recorded_text_is_not_released_before_it_and_its_name_are_durable() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = "quorate.example/testnet/agent/n1".parse().unwrap();
+        let signer = NoteSigner::new(name, SecretKey::from_seed(Zeroizing::new([7; 32])));
+        let vote = Vote {
+            origin: "quorate.example/testnet/1-0f0e0d0c0b0a09080706050403020100".parse().unwrap(),
+            epoch: Epoch::MIN,
+            proposal: quorate_attest::id::ProposalId(Digest::of(b"a")),
+            verdict: Verdict::Approve,
+            expires: LogTime::MAX,
+        };
+        let guard = Guard::beside(&directory.path().join("vote.pem"));
+        for sync in [fails, fails_on_directories] {
+            let killed = Guard { sync, ..guard.clone() };
+            for _ in 0..2 {
+                let refused = killed.sign_vote(&signer, vote.clone());
+                assert!(matches!(refused, Err(GuardError::Disk { .. })), "{refused:?}");
+            }
+            assert!(fs_has_one_line(&guard.path), "it is recorded all the same");
+        }
+        guard.sign_vote(&signer, vote).unwrap();
+    }
+
+    fn fs_has_one_line(path: &Path) -> bool {
+        std::fs::read_to_string(path).is_ok_and(|text| text.lines().count() == 1)
+    }
 }

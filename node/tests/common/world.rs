@@ -227,7 +227,7 @@ impl World {
         let statement = &report.statement;
         let outcome = Outcome {
             origin: self.origin(),
-            epoch: Epoch::MIN,
+            epoch: self.history.epoch(),
             time: self.now,
             cluster: statement.cluster.clone(),
             number: statement.number,
@@ -282,6 +282,8 @@ pub struct Told {
     pub claims: BTreeMap<u64, (String, u64, Nonce)>,
     /// The highest sequence claimed with.
     pub highest: u64,
+    /// Earlier numbers of the same action: a claim on one of them is a claim on it.
+    pub before: Vec<u64>,
     /// Whether first claims are refused, as after the expiry.
     pub declines: Option<&'static str>,
     /// The enrolled instance.
@@ -336,14 +338,16 @@ impl Quorum for StandIn {
         if told.instance.as_ref().is_some_and(|enrolled| *enrolled != instance) {
             return rolled_back("another instance is enrolled".into());
         }
+        let before = told.before.iter().any(|number| told.claims.contains_key(number));
         if let Some(reason) = told.declines
+            && !before
             && !told.claims.contains_key(&statement.number.get())
         {
             let declined = Declined { reason: reason.into(), message: "too late".into() };
             return Err(Asked::from(declined).into());
         }
         if let Some(held @ (_, first, _)) = told.claims.get(&statement.number.get()) {
-            return if *held == claimant {
+            return if *held == claimant && !before {
                 Ok(Claimed::Fresh)
             } else if sequence < *first {
                 rolled_back(format!("sequence {sequence} is below {first}"))
@@ -357,7 +361,7 @@ impl Quorum for StandIn {
         told.instance = Some(instance);
         told.highest = sequence;
         told.claims.insert(statement.number.get(), claimant);
-        Ok(Claimed::Fresh)
+        Ok(if before { Claimed::Held } else { Claimed::Fresh })
     }
 
     async fn report(&self, note: &[u8]) -> Result<(), Asked> {

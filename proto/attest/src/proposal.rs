@@ -10,7 +10,7 @@ use crate::id::{
     CharterId, ClusterId, Digest, IncidentId, KeyName, MemberId, Nonce, Origin, ParamKey,
     ProposalId, Sentence, Word,
 };
-use crate::log_time::LogTime;
+use crate::log_time::{LogTime, Span};
 use crate::number::{DecisionNumber, Epoch};
 use crate::remediation::Kind;
 use crate::text::{
@@ -19,6 +19,9 @@ use crate::text::{
 
 /// Most executors and most parameters of one proposal.
 pub const LIST_MAX: usize = 64;
+
+/// The parameter that gives a decision a time to live, in milliseconds.
+pub const TTL_PARAM: &str = "ttl-ms";
 
 /// `quorate-proposal/v1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +78,20 @@ impl Proposal {
     pub fn single(&self, key: &str) -> Option<&Param> {
         let mut found = self.param.iter().filter(|param| param.key.as_str() == key);
         found.next().filter(|_| found.next().is_none())
+    }
+
+    /// After what time the decision takes itself back: what `param ttl-ms` says, if it says one
+    /// time above 0 and the kind has a way back.
+    pub fn ttl(&self) -> Option<Span> {
+        let param = self.single(TTL_PARAM).filter(|_| self.kind.may_end_by_itself())?;
+        let ttl: Span = param.value.as_str().parse().ok()?;
+        (param.extra.is_none() && ttl > Span::ZERO).then_some(ttl)
+    }
+
+    /// Whether it says a time to live that cannot be read, or none although it must.
+    pub fn lacks_ttl(&self) -> bool {
+        let says = self.params(TTL_PARAM).next().is_some();
+        (says || self.kind.must_end_by_itself()) && self.ttl().is_none()
     }
 
     /// The plan's rollback: present exactly if `param rollback <digest>` is.

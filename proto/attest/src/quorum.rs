@@ -11,6 +11,7 @@ use std::fmt::{self, Display, Formatter};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::charter::{Charter, ClassPolicy};
+use crate::declaration::Declaration;
 use crate::id::{ClusterId, Domain, KeyName, MemberId};
 use crate::proposal::Proposal;
 use crate::remediation::{Class, Kind};
@@ -83,7 +84,11 @@ impl Electorate {
         silenced: Silenced<'_>,
     ) -> Option<Self> {
         let mut out = silenced.tombstoned.clone();
-        out.extend(proposal.params("dead").filter_map(|param| param.value.as_str().parse().ok()));
+        // Only a declaration's list takes voices away: its silence is checked, no other's is.
+        if Declaration::declares(proposal) {
+            let dead = proposal.params("dead");
+            out.extend(dead.filter_map(|param| param.value.as_str().parse().ok()));
+        }
         let target = proposal.target_member();
         Self::of(charter, &proposal.cluster, proposal.kind, target.as_ref(), &out)
     }

@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::cosignature::{Cosignature, CosignatureError};
 use crate::id::{ClusterId, Origin};
 use crate::key::VerifierKey;
-use crate::note::KeyRing;
+use crate::note::SignatureLine;
 use crate::number::{DecisionNumber, Epoch, LeafIndex};
 use crate::signed::Signed;
 use crate::text::{Statement, TextError, TextReader, TextWriter, borsh_as_text, words};
@@ -36,6 +36,7 @@ words!(Cause { Vetoed => "vetoed", Contradicted => "contradicted", Clock => "clo
 #[allow(missing_docs, reason = "the fields are the lines of the grammar")]
 pub struct Refusal {
     pub origin: Origin,
+    /// That of the decision, whatever charter came since.
     pub epoch: Epoch,
     pub cluster: ClusterId,
     pub number: DecisionNumber,
@@ -80,8 +81,8 @@ pub enum RefusalNotSigned {
         /// How many it has.
         lines: usize,
     },
-    /// The line names no coordinator of the charter.
-    #[error("{name} is no coordinator of the charter in force")]
+    /// The line names no coordinator whose refusals count.
+    #[error("{name} is no coordinator whose refusals of this decision count")]
     UnknownKey {
         /// Name in the line.
         name: String,
@@ -92,19 +93,18 @@ pub enum RefusalNotSigned {
 }
 
 impl Signed<Refusal> {
-    /// The coordinator of `coordinators` that signed this refusal, after checking that it did.
+    /// The coordinator that signed this refusal, which `of_line` knows, after checking that it did.
     ///
     /// # Errors
     /// Not exactly one line, an unknown key, or a false signature.
     pub fn signer<'k>(
         &self,
-        coordinators: &'k KeyRing,
+        of_line: impl FnOnce(&SignatureLine) -> Option<&'k VerifierKey>,
     ) -> Result<&'k VerifierKey, RefusalNotSigned> {
         let [line] = self.lines.as_slice() else {
             return Err(RefusalNotSigned::Lines { lines: self.lines.len() });
         };
-        let key = coordinators
-            .of_line(line)
+        let key = of_line(line)
             .ok_or_else(|| RefusalNotSigned::UnknownKey { name: line.name.clone() })?;
         Cosignature::from_line(line)?.verify_text(key, &self.statement.text())?;
         Ok(key)

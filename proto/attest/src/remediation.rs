@@ -179,6 +179,16 @@ impl Kind {
         !matches!(self, Self::Abandon)
     }
 
+    /// Whether it may take itself back after a time (`param ttl-ms`).
+    pub const fn may_end_by_itself(self) -> bool {
+        matches!(self, Self::BanPeer | Self::IsolateMember | Self::Quiesce | Self::Throttle)
+    }
+
+    /// Whether it must: a ban is never for good.
+    pub const fn must_end_by_itself(self) -> bool {
+        matches!(self, Self::BanPeer)
+    }
+
     /// Whether automation may open it without an operator.
     pub const fn may_be_automatic(self) -> bool {
         matches!(self.class(), Class::Local | Class::Cluster)

@@ -188,9 +188,9 @@ impl Client {
             };
             let mut pause = pauses.next().unwrap_or(self.options.backoff_max);
             match judge(status) {
-                Verdict::Final(error) => return Err(error),
+                Verdict::Final(error) => return Err(error.at(&node.endpoint)),
                 Verdict::AskLeader(id) => {
-                    attempts.note(&node.endpoint.address, format!("names {id} as the leader"));
+                    attempts.note(&node.endpoint, format!("names {id} as the leader"), true);
                     let leader = self.position(id).filter(|_| route == Route::Leader);
                     redirects += 1;
                     if leader.is_some() && redirects <= REDIRECTS_MAX {
@@ -198,8 +198,8 @@ impl Client {
                     }
                     at = leader.unwrap_or_else(|| self.after(at, route));
                 }
-                Verdict::Again(Again { why, unknown: maybe, delay }) => {
-                    attempts.note(&node.endpoint.address, why);
+                Verdict::Again(Again { why, unknown: maybe, answered, delay }) => {
+                    attempts.note(&node.endpoint, why, answered);
                     unknown |= maybe && node.connected.load(Ordering::SeqCst);
                     pause = delay.unwrap_or(pause).min(self.options.backoff_max);
                     at = self.after(at, route);
@@ -257,7 +257,8 @@ impl Client {
             Route::Leader | Route::Any => Ok(self.preferred.load(Ordering::Relaxed)),
             Route::Only(id) => self.position(id).ok_or_else(|| {
                 let mut attempts = Attempts::default();
-                attempts.note(&format!("coordinator {id}"), "its address is not known".to_owned());
+                let unknown = Endpoint { id, address: format!("coordinator {id}") };
+                attempts.note(&unknown, "its address is not known".to_owned(), false);
                 CallError::Unreachable { attempts }
             }),
         }

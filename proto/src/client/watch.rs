@@ -151,14 +151,14 @@ impl<W: Watched> Watch<W> {
                 deadline = Instant::now() + self.client.options.deadline;
             }
             let mut pause = pauses.next().unwrap_or(self.client.options.backoff_max);
-            let address = self.client.nodes[self.at].endpoint.address.clone();
+            let endpoint = self.client.nodes[self.at].endpoint.clone();
             match judge(status) {
-                Verdict::Final(error) => return Err(error),
+                Verdict::Final(error) => return Err(error.at(&endpoint)),
                 Verdict::AskLeader(id) => {
-                    attempts.note(&address, format!("names {id} as the leader"));
+                    attempts.note(&endpoint, format!("names {id} as the leader"), true);
                 }
-                Verdict::Again(Again { why, delay, .. }) => {
-                    attempts.note(&address, why);
+                Verdict::Again(Again { why, answered, delay, .. }) => {
+                    attempts.note(&endpoint, why, answered);
                     pause = delay.unwrap_or(pause).min(self.client.options.backoff_max);
                 }
             }

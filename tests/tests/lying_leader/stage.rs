@@ -295,7 +295,7 @@ impl Stage {
         let found = wait::until_or(WITHIN, || async {
             let mut signers = BTreeMap::new();
             for refusal in self.refusals_of(leaf) {
-                let signer = refusal.signer(&ring).expect("a good refusal");
+                let signer = refusal.signer(|line| ring.of_line(line)).expect("a good refusal");
                 signers.insert(signer.name().clone(), refusal.statement.cause);
             }
             expected.iter().all(|name| signers.get(name) == Some(&cause)).then_some(())

@@ -305,8 +305,8 @@ fn certificate(bytes: &[u8], charter: Charter) -> Result<CertificateView, Failur
             .iter()
             .map(|line| crate::view::last(&line.name).to_owned())
             .collect(),
-        have: verified.tally.have,
-        need: verified.tally.need,
+        have: verified.tally.as_ref().map_or(0, |tally| tally.have),
+        need: verified.tally.as_ref().map_or(0, |tally| tally.need),
         cosigned_by: verified.verified.cosigned().keys().map(last).collect(),
         not_checked: "whether it may be started now: that takes the newest log and a clock",
     })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quorate_attest::charter::Charter;
 use quorate_attest::id::{ClusterId, Digest, IncidentId, KeyName, Sentence, Word};
-use quorate_attest::proposal::{Param, Proposal, Target};
+use quorate_attest::proposal::{Param, Proposal, TTL_PARAM, Target};
 use quorate_attest::remediation::Kind;
 use quorate_attest::text::Statement;
 use quorate_node::plan::{ROLLBACK_PARAM, plan};
@@ -68,6 +68,13 @@ pub(crate) fn open_draft(
         expires: clock::in_span(draft.expires)?,
         nonce: nonce()?,
     };
+    if proposal.kind.may_end_by_itself() && proposal.lacks_ttl() {
+        return Err(Failure::usage(format!(
+            "the time to live of {} is one parameter in milliseconds, for example \
+             --param {TTL_PARAM}=600000",
+            proposal.kind
+        )));
+    }
     // The canonical text sorts repeated lines; what is returned is exactly what will be signed.
     Proposal::parse(&proposal.text())
         .map_err(|error| Failure::usage(format!("no valid proposal: {error}")))

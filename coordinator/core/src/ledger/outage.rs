@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_attest::id::{ClusterId, Word};
-use quorate_attest::log_time::{LogTime, Span};
+use quorate_attest::log_time::LogTime;
 use quorate_attest::number::DecisionNumber;
 use quorate_attest::proposal::Proposal;
 use quorate_attest::remediation::Kind;
@@ -84,7 +84,7 @@ impl Outages {
     /// A decision was made. What it takes out counts at once; what it brings back, when it is done.
     pub(crate) fn decide(&mut self, proposal: &Proposal, number: DecisionNumber, from: LogTime) {
         if place(proposal.kind) == Place::TakenOut {
-            let until = ttl(proposal).map(|ttl| from.saturating_add(ttl));
+            let until = proposal.ttl().map(|ttl| from.saturating_add(ttl));
             let outage = Outage { kind: proposal.kind, number, until };
             self.of.insert((proposal.cluster.clone(), proposal.target.clone()), outage);
         }
@@ -130,10 +130,4 @@ impl Outages {
     pub(crate) fn forget(&mut self, now: LogTime) {
         self.of.retain(|_, outage| outage.until.is_none_or(|until| until > now));
     }
-}
-
-/// `param ttl-ms <ms>`
-fn ttl(proposal: &Proposal) -> Option<Span> {
-    let word = &proposal.single("ttl-ms")?.value;
-    word.as_str().parse().ok()
 }

@@ -98,6 +98,11 @@ impl Running {
         self.since
     }
 
+    /// The numbers the same action had before the newest one.
+    pub(crate) fn earlier(&self) -> impl Iterator<Item = DecisionNumber> {
+        self.chain.iter().copied().filter(|number| *number != self.head.number)
+    }
+
     /// Whether a number belongs to this chain.
     #[must_use]
     pub fn has(&self, number: DecisionNumber) -> bool {

@@ -1,12 +1,15 @@
 //! What agents bring besides reports: observations and claims. And what coordinators support.
 
 use quorate_attest::agent_statement::{Claim, Observe};
+use quorate_attest::history::Orders;
 use quorate_attest::id::ClusterId;
 use quorate_attest::signed::Signed;
 
+use crate::claim::Action;
 use crate::command::MachineVersion;
 use crate::effect::{Alarm, Effect};
 use crate::judge;
+use crate::ledger::Running;
 use crate::outcome::Outcome;
 use crate::rejection::{Rejection, RuleRefused};
 use crate::rule;
@@ -36,25 +39,46 @@ impl Step<'_> {
     }
 
     /// Records who starts a decision, before it is started.
+    ///
+    /// A claim that is held is answered first, whatever the charter, the clock and the pauses say
+    /// now: "declined" tells the agent that no process of it can have started the action, and it
+    /// reports so (*no-double-execution*).
     pub(crate) fn claim(&mut self, signed: &Signed<Claim>) -> Result<Outcome, Rejection> {
         let claim = &signed.statement;
-        self.check_in_force(&claim.origin, claim.epoch)?;
+        self.check_origin(&claim.origin)?;
         self.agent_signed(signed, &claim.agent, &claim.cluster)?;
         self.check_claimed(claim)?;
         self.enrolled(claim);
-        let holders = self.state.claims.holders(&claim.cluster, claim.number);
-        let is_held = holders.into_iter().any(|(agent, _)| *agent == claim.agent);
+        let action = self.claimed_before(claim)?;
+        let is_first = !self.state.claims.has(claim) || self.state.claims.is_of(claim);
         // Asked again by the process that holds it, nothing was started yet.
-        if !is_held || self.state.claims.is_of(claim) {
+        if action == Action::New && is_first {
             self.check_start(claim)?;
         }
-        let taken = self.state.claims.take(claim);
+        let taken = self.state.claims.take(claim, action);
         if let Err(Rejection::JournalRolledBack { agent, .. }) = &taken {
             self.effects.push(Effect::Raise(Alarm::JournalRolledBack { agent: agent.clone() }));
         }
         let (sequence, novelty) = taken?;
         let token = self.ledger()?.token(claim.number);
         Ok(Outcome::Claimed { token, sequence, novelty })
+    }
+
+    /// Whether the agent claimed this action under an earlier number. Then a process of it may have
+    /// started it, and the claim on the new number is not the first.
+    ///
+    /// A rollback is ordered when everybody has answered for the action, so that nothing of it is
+    /// under way; the journal that answered carries it out. Another journal of that agent cannot know.
+    fn claimed_before(&self, claim: &Claim) -> Result<Action, Rejection> {
+        let ledger = self.ledger()?;
+        let running = ledger.running(&claim.cluster).into_iter();
+        let rolls_back =
+            ledger.slot(&claim.cluster).is_some_and(|slot| slot.orders == Orders::Rollback);
+        let claimed = running
+            .flat_map(Running::earlier)
+            .filter_map(|number| self.state.claims.instance_on(claim, number))
+            .any(|instance| !rolls_back || instance != claim.instance);
+        Ok(if claimed { Action::ClaimedBefore } else { Action::New })
     }
 
     /// The journal an operator enrolled the agent with is the one to claim from.
@@ -87,6 +111,10 @@ impl Step<'_> {
             let owner = slot.executors.first().map_or_else(String::new, ToString::to_string);
             return Err(Rejection::NotYours { name: claim.agent.to_string(), owner });
         }
+        // The text is of the decision's epoch, which need not be the one in force.
+        if claim.epoch != slot.epoch {
+            return Err(Rejection::EpochMismatch { have: claim.epoch, want: slot.epoch });
+        }
         Ok(())
     }
 
@@ -98,6 +126,10 @@ impl Step<'_> {
         };
         let (head, now) = (running.head(), self.now());
         let charter = ledger.charter();
+        // What was decided under an older charter starts nothing.
+        if head.epoch != charter.epoch {
+            return Err(Rejection::EpochMismatch { have: head.epoch, want: charter.epoch });
+        }
         if now.saturating_add(charter.skew) < head.not_before || now > head.expires {
             let (not_before, expires) = (head.not_before, head.expires);
             return Err(Rejection::OutsideWindow { now, not_before, expires });

@@ -76,13 +76,20 @@ impl<'a> Step<'a> {
         self.ledger().map(Ledger::charter)
     }
 
+    /// The text is of this log.
+    fn check_origin(&self, origin: &Origin) -> Result<(), Rejection> {
+        let charter = self.charter()?;
+        if *origin == charter.origin {
+            return Ok(());
+        }
+        let (have, want) = (origin.clone(), charter.origin.clone());
+        Err(Rejection::WrongOrigin { have, want })
+    }
+
     /// The text is of this log, and of the epoch in force.
     fn check_in_force(&self, origin: &Origin, epoch: Epoch) -> Result<(), Rejection> {
+        self.check_origin(origin)?;
         let charter = self.charter()?;
-        if *origin != charter.origin {
-            let (have, want) = (origin.clone(), charter.origin.clone());
-            return Err(Rejection::WrongOrigin { have, want });
-        }
         if epoch != charter.epoch {
             return Err(Rejection::EpochMismatch { have: epoch, want: charter.epoch });
         }

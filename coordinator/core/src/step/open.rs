@@ -285,6 +285,9 @@ fn text_refused(proposal: &Proposal, refused: LeafRefused) -> Rejection {
         return Rejection::UnknownTarget { name: executor.to_string(), nearest: None };
     }
     let why = refused.to_string();
+    if let LeafRefused::ParamElsewhere { .. } | LeafRefused::TimeToLive { .. } = &refused {
+        return malformed("param", why);
+    }
     let LeafRefused::Declaration(declaration) = refused else { return malformed("executor", why) };
     match declaration {
         // The same answer as a member without a stop, a proof or an attestation.

@@ -1,8 +1,8 @@
 //! Coordinators refuse to certify (R14): with enough of them the decision is void.
 
+use quorate_attest::history::Refusers;
 use quorate_attest::leaf::{Leaf, VoidCause};
 use quorate_attest::number::LeafIndex;
-use quorate_attest::quorum::refusal_threshold;
 use quorate_attest::refusal::{Cause, Refusal};
 use quorate_attest::signed::Signed;
 
@@ -25,13 +25,9 @@ impl Step<'_> {
                 let (field, why) = ("leaf".to_owned(), "the refusals name several".to_owned());
                 return Err(Rejection::Malformed { field, why });
             }
-            self.check_refusal(&signed.statement)?;
+            let refusers = self.refusers(&signed.statement)?;
             for line in &signed.lines {
-                let charter = self.charter()?;
-                let key = charter
-                    .coordinator
-                    .iter()
-                    .find(|key| key.id() == line.key_id && key.name().as_str() == line.name);
+                let key = refusers.of_line(line);
                 let key = key.ok_or_else(|| self.unknown_validator(&line.name))?;
                 noted.push((key.name().clone(), signed.statement.cause));
             }
@@ -43,17 +39,16 @@ impl Step<'_> {
                 novelty = Novelty::New;
             }
         }
-        let charter = self.charter()?;
-        let need = u64::from(refusal_threshold(charter.coordinators(), charter.faults));
-        let have = self.state.refusals.count(leaf) as u64;
-        let index = if have >= need { Some(self.void_refused(&first.statement)?) } else { None };
-        Ok(Outcome::Refused { have, need, index, novelty })
+        let refusals = &self.state.refusals;
+        let tally = self.refusers(&first.statement)?.tally(|name| refusals.has(leaf, name));
+        let enough = tally.is_enough();
+        let index = if enough { Some(self.void_refused(&first.statement)?) } else { None };
+        Ok(Outcome::Refused { have: tally.have, need: tally.need, index, novelty })
     }
 
     /// The refusal is of the decision that holds the slot, and nobody has claimed it: a claim is
-    /// made on a certificate, so a claimed decision was certified.
-    fn check_refusal(&self, refusal: &Refusal) -> Result<(), Rejection> {
-        self.check_in_force(&refusal.origin, refusal.epoch)?;
+    /// made on a certificate, so a claimed decision was certified. Answers whose refusals count.
+    fn refusers(&self, refusal: &Refusal) -> Result<Refusers, Rejection> {
         let ledger = self.ledger()?;
         let (cluster, number) = (&refusal.cluster, refusal.number);
         let (Some(running), Some(slot)) = (ledger.running(cluster), ledger.slot(cluster)) else {
@@ -65,7 +60,17 @@ impl Step<'_> {
         if slot.leaf != refusal.leaf || self.state.claims.is_claimed(cluster, number) {
             return Err(Rejection::UnknownDecision { cluster: cluster.clone(), number });
         }
-        Ok(())
+        let head = running.head();
+        if refusal.origin != head.origin {
+            let (have, want) = (refusal.origin.clone(), head.origin.clone());
+            return Err(Rejection::WrongOrigin { have, want });
+        }
+        let mismatch = |have, want| Rejection::EpochMismatch { have, want };
+        if refusal.epoch != head.epoch {
+            return Err(mismatch(refusal.epoch, head.epoch));
+        }
+        let history = ledger.history();
+        history.refusers(head.epoch).ok_or_else(|| mismatch(head.epoch, history.epoch()))
     }
 
     fn void_refused(&mut self, refusal: &Refusal) -> Result<LeafIndex, Rejection> {

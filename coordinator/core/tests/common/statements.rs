@@ -75,10 +75,12 @@ impl World {
         sequence: u64,
         nonce: u8,
     ) -> Body {
+        let of = cluster.parse().expect("a cluster");
+        let slot = self.machine.state().ledger().and_then(|ledger| ledger.slot(&of));
         let claim = Claim {
             origin: origin(),
-            epoch: self.epoch(),
-            cluster: cluster.parse().expect("a cluster"),
+            epoch: slot.map_or(self.epoch(), |slot| slot.epoch),
+            cluster: of,
             number: DecisionNumber::new(number).expect("a number"),
             agent: key_name("agent", by),
             instance: JournalInstance::from_bytes([instance; 16]),
@@ -185,7 +187,7 @@ impl World {
         let slot = self.machine.state().ledger().and_then(|ledger| ledger.slot(&of));
         let refusal = Refusal {
             origin: origin(),
-            epoch: self.epoch(),
+            epoch: slot.map_or(self.epoch(), |slot| slot.epoch),
             cluster: of,
             number: DecisionNumber::new(number).expect("a number"),
             leaf: slot.map_or(LeafIndex::MIN, |slot| slot.leaf),

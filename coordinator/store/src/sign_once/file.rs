@@ -79,14 +79,7 @@ impl SignOnceFile {
             return Err(SignRefused::ForeignOrigin.into());
         }
         let transaction = self.begin()?;
-        if let Some(diverged) = self.evidence_in(&transaction)?.into_iter().find(|e| e.is_final) {
-            return Err(SignRefused::Diverged {
-                size: diverged.signed.size,
-                signed: diverged.signed.root,
-                own: diverged.own_root,
-            }
-            .into());
-        }
+        self.check_not_diverged(&transaction)?;
         let record = self.head_in(&transaction)?;
         let refused = self.refusals_in(&transaction)?;
         let own_root = |size| root_at(tree, size).ok();
@@ -118,7 +111,7 @@ impl SignOnceFile {
     /// Signs the refusal of one decision, or returns the one signed first for that leaf.
     ///
     /// # Errors
-    /// [`SignRefused::AlreadyCosigned`], or the fault.
+    /// [`SignRefused::AlreadyCosigned`], [`SignRefused::Diverged`], or the fault.
     pub fn refuse(
         &mut self,
         refusal: Refusal,
@@ -128,6 +121,7 @@ impl SignOnceFile {
             return Err(SignRefused::ForeignOrigin.into());
         }
         let transaction = self.begin()?;
+        self.check_not_diverged(&transaction)?;
         let refused = self.refusals_in(&transaction)?;
         if let Some(first) = refused.into_iter().find(|first| first.leaf() == refusal.leaf) {
             return Ok(Signed::new(first.refusal, vec![first.line]));
@@ -144,6 +138,17 @@ impl SignOnceFile {
         // As for a head: durable before it is released, and the same again after a crash.
         transaction.commit().map_err(write)?;
         Ok(Signed::new(row.refusal, vec![row.line]))
+    }
+
+    /// A replica whose tree contradicts what it signed judges nothing any more, neither a head nor
+    /// a decision: *sign-once*.
+    fn check_not_diverged(&self, transaction: &WriteTransaction) -> Result<(), SignOnceError> {
+        let met = self.evidence_in(transaction)?;
+        let Some(ForkEvidence { signed, own_root, .. }) = met.into_iter().find(|e| e.is_final)
+        else {
+            return Ok(());
+        };
+        Err(SignRefused::Diverged { size: signed.size, signed: signed.root, own: own_root }.into())
     }
 
     /// The head signed last.

@@ -89,7 +89,8 @@ impl SignOnce {
     /// first.
     ///
     /// # Errors
-    /// [`SignRefused::AlreadyCosigned`] if a head with the decision was cosigned.
+    /// [`SignRefused::AlreadyCosigned`] if a head with the decision was cosigned;
+    /// [`SignRefused::Diverged`] after final evidence: nothing is ever signed again.
     pub async fn refuse(
         &self,
         refusal: Refusal,

@@ -9,6 +9,7 @@
 //! | same size, other root | fork: refuse, keep the evidence |
 //! | smaller size, or earlier time | refuse |
 //! | a head with a decision this coordinator refused, not voided or abandoned in it | refuse |
+//! | anything, a refusal too, after a request that diverged | refuse |
 
 use std::sync::Arc;
 

@@ -37,13 +37,16 @@ pub struct Trusted {
     silenced: BTreeSet<MemberId>,
     /// Keys whose votes on it did not count.
     equivocators: BTreeSet<KeyName>,
+    /// The leaf of an older epoch that the verifier has judged already, where it tailed the log.
+    judged: Option<Hash>,
 }
 
 impl Trusted {
     /// Trusts one charter, for the whole log.
     pub fn pin(charter: Charter) -> Self {
         let epochs = BTreeMap::from([(LeafIndex::MIN, (charter.id(), charter))]);
-        Self { epochs, silenced: BTreeSet::new(), equivocators: BTreeSet::new() }
+        let (silenced, equivocators) = (BTreeSet::new(), BTreeSet::new());
+        Self { epochs, silenced, equivocators, judged: None }
     }
 
     /// Trusts a later charter from its leaf on. The caller walked the epochs one by one.
@@ -55,12 +58,20 @@ impl Trusted {
 
     /// Trusts the charter in force in a log that the verifier tails, and what that log says of the
     /// voters of the decision that holds the cluster's slot there.
+    ///
+    /// A decision that outlived its charter holds the slot until its executors answer. Its votes
+    /// were judged under that charter when its leaf was tailed, so that leaf, byte for byte, and no
+    /// other of an older epoch, is proved by the head alone. Its holder starts nothing by it: see
+    /// [`judge_window`].
     pub fn by_history(history: &History, cluster: &ClusterId) -> Self {
         let mut trusted = Self::pin(history.charter().clone());
         match history.cluster(cluster).and_then(|cluster| cluster.slot()) {
             Some(slot) => {
                 trusted.silenced.clone_from(&slot.silenced);
                 trusted.equivocators.clone_from(&slot.equivocators);
+                let of_this_log = slot.token.incarnation == history.origin().incarnation;
+                let is_older = slot.epoch != history.epoch();
+                trusted.judged = (of_this_log && is_older).then_some(slot.hash);
             }
             None => trusted.silenced = history.tombstoned(cluster),
         }
@@ -85,8 +96,9 @@ pub struct Certificate {
     pub index: LeafIndex,
     /// The hash of its leaf.
     pub leaf: Hash,
-    /// Who approved.
-    pub tally: Tally,
+    /// Who approved. None for a decision of an older epoch in a log that the verifier tails: it
+    /// counted them there.
+    pub tally: Option<Tally>,
     /// The head it was proved in, with the coordinators' times.
     pub verified: VerifiedHead,
     /// That head as it was read, for the verifier's stored head.
@@ -207,16 +219,21 @@ pub fn verify_certificate(
     let (charter_id, charter) =
         trusted.in_force(index.get()).ok_or(CertificateRefused::NothingTrusted)?;
     // 6. The votes: one text, enough distinct validators, operators and domains, times in order.
+    let leaf = leaf_hash(&entry);
     let silenced = Silenced { tombstoned: &trusted.silenced };
-    let tally = judge_authority(
-        charter,
-        *charter_id,
-        &decision,
-        silenced,
-        &trusted.equivocators,
-        Signatures::Verify,
-    )?;
-    let (token, leaf, head) = (decision.token(), leaf_hash(&entry), proof.head().clone());
+    let tally = if trusted.judged == Some(leaf) {
+        None
+    } else {
+        Some(judge_authority(
+            charter,
+            *charter_id,
+            &decision,
+            silenced,
+            &trusted.equivocators,
+            Signatures::Verify,
+        )?)
+    };
+    let (token, head) = (decision.token(), proof.head().clone());
     Ok(Certificate { decision, token, index, leaf, tally, verified, head })
 }
 

@@ -10,7 +10,7 @@ use crate::declaration::{Declaration, Readmission};
 use crate::id::{CharterId, KeyName, Origin};
 use crate::leaf::{Decision, VoidCause};
 use crate::number::Epoch;
-use crate::proposal::{Proposal, Target};
+use crate::proposal::{Proposal, TTL_PARAM, Target};
 use crate::quorum::{Electorate, Silenced, Tally};
 use crate::remediation::Kind;
 use crate::signed::{Signatures, Signed};
@@ -63,7 +63,8 @@ pub fn effect_of_veto(charter: &Charter, proposal: &Proposal, key: &KeyName) -> 
 /// Judges a proposal by itself, as the machine does before it opens one.
 ///
 /// # Errors
-/// It is not of the charter in force, has executors that do not exist, or breaks R12.
+/// It is not of the charter in force, has executors that do not exist, a parameter of another kind,
+/// no readable time to live, or breaks R12.
 pub fn judge_proposal(
     charter: &Charter,
     charter_id: CharterId,
@@ -88,6 +89,7 @@ pub fn judge_proposal(
             return Err(LeafRefused::ExecutorUnknown { executor, cluster });
         }
     }
+    judge_params(proposal)?;
     if kind == Kind::Abandon {
         if !matches!(proposal.target(), Target::Decision(_)) {
             return Err(LeafRefused::NothingToAbandon { holder: None });
@@ -99,6 +101,27 @@ pub fn judge_proposal(
     Declaration::of(charter, proposal)?;
     Readmission::of(charter, proposal)?;
     Ok(())
+}
+
+/// What rules read, only where they read it (*authority*, *floor*): on another kind it would mean
+/// nothing, or more than its voters see. All other names are the adapters' own.
+fn judge_params(proposal: &Proposal) -> Result<(), LeafRefused> {
+    let kind = proposal.kind;
+    let declares = Declaration::declares(proposal);
+    let belongs = [
+        ("dead", declares),
+        ("fenced", declares),
+        ("identity", declares),
+        ("survivor", declares),
+        ("stopped", kind == Kind::Abandon),
+        (TTL_PARAM, kind.may_end_by_itself()),
+    ];
+    for (param, belongs) in belongs {
+        if !belongs && proposal.params(param).next().is_some() {
+            return Err(LeafRefused::ParamElsewhere { kind, param });
+        }
+    }
+    if proposal.lacks_ttl() { Err(LeafRefused::TimeToLive { kind }) } else { Ok(()) }
 }
 
 /// Judges a decision by itself: R1 but for the log's time, R2, R3, R4, R6 and R12.

@@ -19,9 +19,6 @@ use crate::number::DecisionNumber;
 /// How long an undo may be overdue: 30 days.
 const KEPT: Span = Span::from_secs(30 * 24 * 60 * 60);
 
-/// The parameter that gives a decision a time to live, in milliseconds.
-const TTL_PARAM: &str = "ttl-ms";
-
 /// The newest decision of one target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct LastOn {
@@ -46,11 +43,7 @@ impl History {
     }
 
     pub(super) fn changed_by(&self, decision: &Decision, proposal: ProposalId) -> Option<Changed> {
-        let ttl = decision
-            .proposal
-            .params(TTL_PARAM)
-            .filter_map(|param| param.value.as_str().parse().ok());
-        let until = match ttl.max() {
+        let until = match decision.proposal.ttl() {
             Some(ttl) => decision.expires.saturating_add(ttl).saturating_add(KEPT),
             // Kept for as long as the decision before it.
             None if self.last_on(&decision.cluster, &decision.proposal.target).is_some() => {

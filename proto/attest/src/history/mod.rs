@@ -5,7 +5,8 @@
 //! frontier, so two equal histories have equal roots (*log-append-only*, *replay-equal*).
 //!
 //! What a leaf cannot prove is not judged here: that votes came after an override, that a dead member
-//! was silent, that no veto was withheld. Cosigners see to it (`formats.md` 7.3).
+//! was silent, that no veto was withheld. Cosigners see to it
+//! (`docs/reference/formats.md` section 8).
 //!
 //! Memory is bounded by what is open: ended proposals, operators' texts and equivocations are
 //! forgotten once the log's time has passed their expiry, after which they are refused for that
@@ -22,6 +23,7 @@ mod outcome;
 mod pause;
 mod read;
 mod refused;
+mod refusers;
 mod until;
 mod void;
 
@@ -34,6 +36,7 @@ pub use cluster::{ClusterHistory, Orders, Slot, Standing, Survivor};
 pub use last::LastOn;
 pub(crate) use pause::Pauses;
 pub use refused::LeafRefused;
+pub use refusers::{RefusalTally, Refusers};
 
 use until::Until;
 

@@ -13,7 +13,8 @@ use crate::remediation::{Class, Kind};
 use crate::signed::LinesRefused;
 use crate::vote::Verdict;
 
-/// Why a leaf may not follow the log. The comments name the rule of `formats.md` 7.3.
+/// Why a leaf may not follow the log. The comments name the rule of `docs/reference/formats.md`,
+/// section 8.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the fields are the facts that the message shows")]
 pub enum LeafRefused {
@@ -98,6 +99,12 @@ pub enum LeafRefused {
     /// An abandon does not say how the executor was stopped.
     #[error("an abandon needs `param stopped` exactly once")]
     AbandonWithoutStop,
+    /// A parameter that a rule reads, on a kind that the rule is not about.
+    #[error("`param {param}` does not belong to {kind}")]
+    ParamElsewhere { kind: Kind, param: &'static str },
+    /// A time to live that cannot be read, or none where there must be one.
+    #[error("the time to live of {kind} is one `param ttl-ms <milliseconds>` above 0")]
+    TimeToLive { kind: Kind },
     /// R8: what is continued does not hold the slot.
     #[error("decision {found} does not hold the slot and cannot be continued")]
     NotContinuable { found: DecisionNumber },

@@ -60,12 +60,13 @@ impl History {
     }
 
     /// The charter the proposal was made under: the one in force, or the one before for proposals
-    /// that its end left open.
+    /// that its end left open, and for decisions of then that coordinators refuse.
     fn charter_of(&self, void: &Void) -> Result<&Charter, LeafRefused> {
         let proposal = &void.proposal;
         let charter = match &self.previous {
             Some(previous)
-                if void.cause == VoidCause::Epoch && previous.id() == proposal.charter =>
+                if (void.cause == VoidCause::Epoch || void.refused().is_some())
+                    && previous.id() == proposal.charter =>
             {
                 previous
             }

@@ -147,6 +147,30 @@ fn an_older_epoch_is_judged_by_its_own_charter_and_starts_nothing() {
 }
 
 #[test]
+fn who_tails_the_log_knows_the_decision_that_outlived_its_charter_and_no_other() {
+    let (mut world, decision) = decided();
+    for _ in 0..2 {
+        let mut next = world.history.charter().clone();
+        next.epoch = next.epoch.next().unwrap();
+        next.previous = Some(world.history.charter_id());
+        world.append(&Leaf::Charter(signed(next, &OPERATORS))).unwrap();
+        let trusted = Trusted::by_history(&world.history, &decision.cluster);
+        let certificate =
+            verify_certificate(&world.certificate(1, &ALL), &trusted, world.now).unwrap();
+        assert_eq!((&certificate.decision, certificate.tally), (&decision, None));
+    }
+    // All coordinators lie: the same decision with one vote less is another leaf.
+    let mut lied = decision.clone();
+    lied.votes.lines.pop();
+    let mut leaves = world.leaves.clone();
+    leaves[1] = Leaf::Decision(lied).to_bytes();
+    let trusted = Trusted::by_history(&world.history, &decision.cluster);
+    let bytes = world.certificate_of(&leaves, 1, &ALL);
+    let refused = verify_certificate(&bytes, &trusted, world.now).unwrap_err();
+    assert!(matches!(refused, CertificateRefused::Judged(LeafRefused::OtherEpoch { .. })));
+}
+
+#[test]
 fn five_replays_are_five_refusals() {
     let (mut world, decision) = decided();
     let charter = charter();

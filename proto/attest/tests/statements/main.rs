@@ -13,6 +13,7 @@ mod fixture;
 mod grammar;
 mod last;
 mod operator;
+mod params;
 mod properties;
 mod slot;
 mod voids;

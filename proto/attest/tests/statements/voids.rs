@@ -1,11 +1,16 @@
 //! *veto-final*: every proposal ends once, and a void shows why.
 
 use quorate_attest::history::{End, LeafRefused};
-use quorate_attest::leaf::{Leaf, LeafError, VoidCause};
+use quorate_attest::id::KeyName;
+use quorate_attest::key::{CosignSigner, SecretKey};
+use quorate_attest::leaf::{Leaf, LeafError, Void, VoidCause};
+use quorate_attest::number::LeafIndex;
+use quorate_attest::refusal::{Cause, Refusal};
 use quorate_attest::remediation::Kind;
 use quorate_attest::vote::{Verdict, Vote};
+use zeroize::Zeroizing;
 
-use crate::fixture::{DOMAINS, World, key_name, signed};
+use crate::fixture::{DOMAINS, OPERATORS, World, coordinator, key_name, signed};
 
 #[test]
 fn a_vetoed_proposal_is_never_decided() {
@@ -163,4 +168,85 @@ fn a_veto_of_another_proposal_is_none() {
     void.veto = Some(world.veto(&other, &["operator/ana"]));
     let refused = world.refuse(&Leaf::Void(void));
     assert!(matches!(refused, LeafRefused::OtherVeto { .. }), "{refused}");
+}
+
+#[test]
+fn a_new_charter_does_not_save_a_refused_decision() {
+    let mut world = World::new();
+    let decision = world.decide();
+    let mut charter = world.history.charter().clone();
+    charter.epoch = charter.epoch.next().unwrap();
+    charter.previous = Some(world.history.charter_id());
+    world.append(&Leaf::Charter(signed(charter, &OPERATORS))).unwrap();
+    let mut void = world.void(&decision.proposal, VoidCause::Vetoed);
+    void.approve = Some(decision.votes.clone());
+    // Not as the end of a proposal of the old epoch: it is decided.
+    let refused = world.refuse(&Leaf::Void(void.clone()));
+    assert!(matches!(refused, LeafRefused::OtherCharter { .. }), "{refused}");
+    void.detail = Void::refused_detail(decision.number.next().unwrap());
+    let refused = world.refuse(&Leaf::Void(void.clone()));
+    assert!(matches!(refused, LeafRefused::NotRefusable { .. }), "{refused}");
+    void.detail = Void::refused_detail(decision.number);
+    let recorded = world.append(&Leaf::Void(void)).unwrap();
+    assert_eq!(recorded.freed, Some(decision.number));
+}
+
+/// The next epoch, in which coordinator 4 is `replacement`.
+fn amend(world: &mut World, replacement: &CosignSigner) {
+    let mut charter = world.history.charter().clone();
+    charter.epoch = charter.epoch.next().unwrap();
+    charter.previous = Some(world.history.charter_id());
+    charter.coordinator[3] = replacement.vkey().clone();
+    world.append(&Leaf::Charter(signed(charter, &OPERATORS))).unwrap();
+}
+
+#[test]
+fn enough_coordinators_refuse_under_both_charters() {
+    let mut world = World::new();
+    let epoch = world.history.epoch();
+    let tally = |world: &World, ids: &[u8]| {
+        let names: Vec<KeyName> =
+            ids.iter().map(|id| coordinator(*id).vkey().name().clone()).collect();
+        let tally = world.history.refusers(epoch).unwrap().tally(|name| names.contains(name));
+        (tally.have, tally.need)
+    };
+    assert_eq!(tally(&world, &[1, 2, 4]), (3, 3));
+    assert_eq!(tally(&world, &[1, 2, 5]), (2, 3), "5 is no coordinator yet");
+    amend(&mut world, &coordinator(5));
+    assert_eq!(tally(&world, &[1, 2, 3]), (3, 3));
+    // 3 and 5 could certify a head that holds the amendment, with one that lies.
+    assert_eq!(tally(&world, &[1, 2, 4]), (2, 3));
+    assert_eq!(tally(&world, &[1, 2, 5]), (2, 3), "under the charter of the decision");
+    assert_eq!(tally(&world, &[1, 2, 4, 5]), (3, 3));
+    amend(&mut world, &coordinator(6));
+    assert!(world.history.refusers(epoch).is_none(), "two charters later it is only abandoned");
+}
+
+#[test]
+fn a_name_that_two_charters_give_is_the_older_ones() {
+    let mut world = World::new();
+    let epoch = world.history.epoch();
+    let newer = CosignSigner::new(
+        coordinator(4).vkey().name().clone(),
+        SecretKey::from_seed(Zeroizing::new([4; 32])),
+    );
+    let older = world.decide().number;
+    amend(&mut world, &newer);
+    let refusers = world.history.refusers(epoch).unwrap();
+    let line = |by: &CosignSigner| {
+        let refusal = Refusal {
+            origin: world.history.origin().clone(),
+            epoch,
+            cluster: "neo-testnet".parse().unwrap(),
+            number: older,
+            leaf: LeafIndex::new(1).unwrap(),
+            cause: Cause::Clock,
+        };
+        by.refuse(&refusal, world.now.to_cosign_time())
+    };
+    assert_eq!(refusers.of_line(&line(&coordinator(4))), Some(coordinator(4).vkey()));
+    assert_eq!(refusers.of_line(&line(&newer)), None);
+    let names = [1, 2, 4].map(|id| coordinator(id).vkey().name().clone());
+    let tally = refusers.tally(|name| names.contains(name));
+    assert_eq!((tally.have, tally.need), (2, 3), "the newer key has not refused");
 }
