@@ -97,7 +97,7 @@ pub struct TlsFiles {
 /// Raft's timeouts, in milliseconds. A failover takes the greatest election timeout, which is the
 /// leader's lease, and a sample between least and greatest. Nobody is elected on a disk whose fsync
 /// takes longer than the least. What an idle quorum costs falls with the heartbeat: openraft wakes up
-/// five times for each. The defaults fail over in about two seconds, and keep an idle coordinator
+/// five times for each. The defaults fail over in two to three seconds, and keep an idle coordinator
 /// under one percent of a core.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -115,9 +115,9 @@ pub struct RaftConfig {
 impl Default for RaftConfig {
     fn default() -> Self {
         Self {
-            heartbeat_ms: 400,
-            election_min_ms: 800,
-            election_max_ms: 1_200,
+            heartbeat_ms: 500,
+            election_min_ms: 1_000,
+            election_max_ms: 1_500,
             snapshot_entries: 10_000,
         }
     }

@@ -36,7 +36,7 @@ fn the_file_of_init_is_read_with_defaults_and_paths_beside_it() {
     assert_eq!(config.id, 1);
     assert_eq!(config.peers[&2], "coordinator-2.example:7701");
     assert!(config.charter.ends_with("charter.leaf") && config.charter.is_absolute());
-    assert_eq!(config.raft.election_max_ms, 1_200);
+    assert_eq!(config.raft.election_max_ms, 1_500);
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn contradicting_timeouts_name_both() {
     let text = format!("{WHOLE}\n[raft]\nheartbeat_ms = 200\nelection_min_ms = 300\n");
     let refusal = load(&text).unwrap_err().to_string();
     assert!(refusal.contains("heartbeat_ms = 200") && refusal.contains("election_min_ms = 300"));
-    let text = format!("{WHOLE}\n[raft]\nelection_min_ms = 1300\n");
+    let text = format!("{WHOLE}\n[raft]\nelection_min_ms = 1600\n");
     assert!(matches!(load(&text), Err(ConfigError::Timeouts { factor: 1, .. })));
 }
 
