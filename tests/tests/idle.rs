@@ -8,10 +8,11 @@ use quorate_tests::{binary, proc, wait};
 
 /// How long it is watched.
 const IDLE: Duration = Duration::from_secs(30);
-/// Most of one core, in percent. Code that is not optimised costs several times as much, and nobody
-/// runs it for long: there the bound only catches a loop that never rests.
+/// Most of one core, in percent. What an idle coordinator really uses is a measurement (it is printed
+/// here, and bench/README.md has the figures: under one percent). A test on somebody's machine only
+/// catches a loop that never rests.
 fn share_max() -> f64 {
-    if binary::is_optimised() { 1.0 } else { 12.0 }
+    if binary::is_optimised() { 3.0 } else { 12.0 }
 }
 
 async fn applied(deployment: &Deployment) -> BTreeMap<u64, u64> {
@@ -26,7 +27,7 @@ fn cpu(deployment: &Deployment) -> BTreeMap<u64, Duration> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "watches for 30 s on a quiet machine; run by .ci/run"]
-async fn an_idle_quorum_appends_nothing_and_uses_under_one_percent_of_a_core() {
+async fn an_idle_quorum_appends_nothing_and_rests() {
     for coordinators in [3, 4] {
         an_idle_quorum(coordinators).await;
     }
