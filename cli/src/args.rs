@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser};
+use quorate_proto::pb::v1::Expectations;
 
 use crate::command::Command;
 use crate::exit::Exit;
@@ -176,6 +177,19 @@ pub(crate) struct Expect {
     /// Members of the cluster that must have answered lately, exactly
     #[arg(long, value_name = "N")]
     pub expect_answering: Option<u32>,
+}
+
+impl Expect {
+    /// As it travels; `confirmed` is the cluster's name that the person typed.
+    pub(crate) fn message(&self, confirmed: Option<&Confirmation>) -> Expectations {
+        Expectations {
+            epoch: self.expect_epoch,
+            leader_id: self.expect_leader,
+            token: self.expect_token.clone(),
+            answering: self.expect_answering,
+            cluster: confirmed.and_then(|it| it.confirm.clone().flatten()),
+        }
+    }
 }
 
 /// The confirmation of a dangerous act, for use without a terminal.

@@ -8,114 +8,65 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
 
+use quorate_proto::error_code::ErrorCode;
 use serde::Serialize;
 
 use crate::exit::Exit;
 
-/// A reason that arises in this program, not in a coordinator. Alphabetical, as `help reasons`
-/// lists them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LocalReason {
-    /// A flag, an argument or a value is wrong.
-    BadArgument,
-    /// A configuration file is wrong, or nothing says which coordinators to ask.
-    ConfigInvalid,
-    /// A guarantee that the demo checks by itself does not hold.
-    GuaranteeBroken,
-    /// A file or a directory could not be read or written.
-    FileFailed,
-    /// A file is there already; nothing is ever overwritten.
-    FileExists,
-    /// Ctrl-C.
-    Interrupted,
-    /// A dangerous act without its confirmation.
-    NotConfirmed,
-    /// A port that the demo needs is taken.
-    PortBusy,
-    /// A child process of the demo ended, or a step of its story did not happen.
-    DemoFailed,
-    /// A server could not start, or a fault stopped it.
-    ServerFailed,
-    /// A note, a proof, a leaf or a log did not verify.
-    VerificationFailed,
-    /// This key signed another text for the same question before.
-    WouldEquivocate,
-    /// `--wait` ran out of time.
-    WaitTimedOut,
+macro_rules! local_reasons {
+    ($($variant:ident = $word:literal, $exit:ident, $meaning:literal;)*) => {
+        /// A reason that arises in this program, not in a coordinator.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum LocalReason {
+            $(#[doc = $meaning] $variant,)*
+        }
+
+        impl LocalReason {
+            /// Every local reason, alphabetically.
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The stable word.
+            pub(crate) const fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+
+            /// What the process ends with.
+            pub(crate) const fn exit(self) -> Exit {
+                match self {
+                    $(Self::$variant => Exit::$exit,)*
+                }
+            }
+
+            /// What it means, for `help reasons` and the reference.
+            pub(crate) const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $meaning,)*
+                }
+            }
+        }
+    };
 }
 
-impl LocalReason {
-    /// Every local reason, for `help reasons`.
-    pub(crate) const ALL: [LocalReason; 13] = [
-        LocalReason::BadArgument,
-        LocalReason::ConfigInvalid,
-        LocalReason::DemoFailed,
-        LocalReason::FileExists,
-        LocalReason::FileFailed,
-        LocalReason::GuaranteeBroken,
-        LocalReason::Interrupted,
-        LocalReason::NotConfirmed,
-        LocalReason::PortBusy,
-        LocalReason::ServerFailed,
-        LocalReason::VerificationFailed,
-        LocalReason::WaitTimedOut,
-        LocalReason::WouldEquivocate,
-    ];
-
-    /// The stable word.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            LocalReason::BadArgument => "BAD_ARGUMENT",
-            LocalReason::ConfigInvalid => "CONFIG_INVALID",
-            LocalReason::GuaranteeBroken => "GUARANTEE_BROKEN",
-            LocalReason::FileFailed => "FILE_FAILED",
-            LocalReason::FileExists => "FILE_EXISTS",
-            LocalReason::Interrupted => "INTERRUPTED",
-            LocalReason::NotConfirmed => "NOT_CONFIRMED",
-            LocalReason::PortBusy => "PORT_BUSY",
-            LocalReason::DemoFailed => "DEMO_FAILED",
-            LocalReason::ServerFailed => "SERVER_FAILED",
-            LocalReason::VerificationFailed => "VERIFICATION_FAILED",
-            LocalReason::WouldEquivocate => "WOULD_EQUIVOCATE",
-            LocalReason::WaitTimedOut => "WAIT_TIMED_OUT",
-        }
-    }
-
-    /// What the process ends with.
-    pub(crate) const fn exit(self) -> Exit {
-        match self {
-            LocalReason::BadArgument | LocalReason::ConfigInvalid => Exit::Usage,
-            LocalReason::FileFailed
-            | LocalReason::FileExists
-            | LocalReason::PortBusy
-            | LocalReason::DemoFailed
-            | LocalReason::ServerFailed => Exit::Error,
-            LocalReason::GuaranteeBroken | LocalReason::VerificationFailed => Exit::Negative,
-            LocalReason::WouldEquivocate => Exit::Precondition,
-            LocalReason::NotConfirmed => Exit::NotConfirmed,
-            LocalReason::WaitTimedOut => Exit::WaitTimedOut,
-            LocalReason::Interrupted => Exit::Interrupted,
-        }
-    }
-
-    /// One line for `help reasons`.
-    pub(crate) const fn meaning(self) -> &'static str {
-        match self {
-            LocalReason::BadArgument => "a flag, an argument or a value is wrong",
-            LocalReason::ConfigInvalid => "a configuration is wrong or names no coordinator",
-            LocalReason::GuaranteeBroken => "`demo --assert` found a guarantee that does not hold",
-            LocalReason::FileFailed => "a file could not be read or written",
-            LocalReason::FileExists => "the file is there already; nothing is overwritten",
-            LocalReason::Interrupted => "stopped by Ctrl-C",
-            LocalReason::NotConfirmed => "a dangerous act without its confirmation",
-            LocalReason::PortBusy => "a port that the demo needs is taken",
-            LocalReason::DemoFailed => "a process of the demo ended, or a step did not happen",
-            LocalReason::ServerFailed => "a server could not start, or a fault stopped it",
-            LocalReason::VerificationFailed => "a note, proof, leaf or log did not verify",
-            LocalReason::WouldEquivocate => "this key signed another text for the same question",
-            LocalReason::WaitTimedOut => "the state waited for was not reached in time",
-        }
-    }
+local_reasons! {
+    BadArgument = "BAD_ARGUMENT", Usage, "a flag, an argument or a value is wrong";
+    ConfigInvalid = "CONFIG_INVALID", Usage, "a configuration is wrong or names no coordinator";
+    DemoFailed = "DEMO_FAILED", Error, "a process of the demo ended, or a step did not happen";
+    FileExists = "FILE_EXISTS", Error, "the file is there already; nothing is overwritten";
+    FileFailed = "FILE_FAILED", Error, "a file could not be read or written";
+    GuaranteeBroken = "GUARANTEE_BROKEN", Negative,
+        "`demo --assert` found a guarantee that does not hold";
+    Interrupted = "INTERRUPTED", Interrupted, "stopped by Ctrl-C";
+    NotConfirmed = "NOT_CONFIRMED", NotConfirmed, "a dangerous act without its confirmation";
+    NotServed = "NOT_SERVED", Error, "what answers there is no public port of a coordinator";
+    PortBusy = "PORT_BUSY", Error, "a port that the demo needs is taken";
+    ServerFailed = "SERVER_FAILED", Error, "a server could not start, or a fault stopped it";
+    VerificationFailed = "VERIFICATION_FAILED", Negative,
+        "a note, proof, leaf or log did not verify";
+    WaitTimedOut = "WAIT_TIMED_OUT", WaitTimedOut, "the state waited for was not reached in time";
+    WouldEquivocate = "WOULD_EQUIVOCATE", Precondition,
+        "this key signed another text for the same question";
 }
 
 /// A failed command. One pointer, because every function of this program may return one.
@@ -170,12 +121,12 @@ impl std::ops::DerefMut for Failure {
 }
 
 impl Failure {
-    /// A failure that this program found out by itself.
-    pub(crate) fn local(reason: LocalReason, message: impl Into<String>) -> Self {
+    /// Words without any fact yet.
+    pub(crate) fn bare(exit: Exit, code: &str, reason: &str, message: impl Into<String>) -> Self {
         Self::from(Facts {
-            exit: reason.exit(),
-            code: "LOCAL".to_owned(),
-            reason: reason.word().to_owned(),
+            exit,
+            code: code.to_owned(),
+            reason: reason.to_owned(),
             message: message.into(),
             metadata: BTreeMap::new(),
             next_allowed: None,
@@ -184,11 +135,21 @@ impl Failure {
         })
     }
 
+    /// A failure that this program found out by itself.
+    pub(crate) fn local(reason: LocalReason, message: impl Into<String>) -> Self {
+        Self::bare(reason.exit(), "LOCAL", reason.word(), message)
+    }
+
+    /// A failure for a reason that coordinators use too: nobody could be asked to refuse.
+    pub(crate) fn known(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self::bare(code.exit().into(), code.grpc().name(), code.reason(), message)
+    }
+
     /// The same failure under a reason that coordinators use too.
     #[must_use]
-    pub(crate) fn known_as(mut self, exit: Exit, reason: &str) -> Self {
-        self.exit = exit;
-        reason.clone_into(&mut self.reason);
+    pub(crate) fn known_as(mut self, code: ErrorCode) -> Self {
+        self.exit = code.exit().into();
+        code.reason().clone_into(&mut self.reason);
         self
     }
 
@@ -236,16 +197,4 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = next.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reasons_are_listed_in_alphabetical_order_and_none_twice() {
-        for pair in LocalReason::ALL.windows(2) {
-            assert!(pair[0].word() < pair[1].word(), "{:?} before {:?}", pair[0], pair[1]);
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use quorate_proto::client::{Attempt, Attempts, CallError};
+use quorate_proto::error_code::ErrorCode;
 use quorate_proto::exit_code::ExitCode;
 use quorate_proto::problem::Problem;
 
@@ -45,40 +46,28 @@ impl From<&Problem> for Failure {
 
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
-        let exit = error.exit_code().into();
-        let message = chain(&error);
-        let bare = |code: &str, reason: &str| {
-            Failure::from(Facts {
-                exit,
-                code: code.to_owned(),
-                reason: reason.to_owned(),
-                message: message.clone(),
-                metadata: std::collections::BTreeMap::new(),
-                next_allowed: None,
-                remedy: None,
-                help: None,
-            })
-        };
         match &error {
             CallError::Refused(problem) => problem.as_ref().into(),
-            CallError::Unreachable { attempts } => no_quorum(exit, attempts),
+            CallError::Unreachable { attempts } => no_quorum(attempts),
             CallError::OutcomeUnknown { request_id, attempts } if request_id.is_empty() => {
-                no_quorum(exit, attempts)
+                no_quorum(attempts)
             }
-            CallError::NotServed { .. } => bare("UNIMPLEMENTED", "NOT_SERVED"),
-            CallError::OutcomeUnknown { request_id, .. } => bare("UNAVAILABLE", "OUTCOME_UNKNOWN")
-                .with("request_id", request_id)
-                .help(again(request_id)),
+            CallError::NotServed { .. } => Failure::local(LocalReason::NotServed, chain(&error)),
+            CallError::OutcomeUnknown { request_id, .. } => {
+                Failure::known(ErrorCode::OutcomeUnknown, chain(&error))
+                    .with("request_id", request_id)
+                    .help(again(request_id))
+            }
             CallError::Status(status) => {
                 let code = format!("{:?}", status.code());
-                bare(&code, &code)
+                Failure::bare(error.exit_code().into(), &code, &code, chain(&error))
             }
         }
     }
 }
 
 /// Who answered, who did not and why, and what brings them back.
-fn no_quorum(exit: Exit, attempts: &Attempts) -> Failure {
+fn no_quorum(attempts: &Attempts) -> Failure {
     let (answered, silent): (Vec<_>, Vec<_>) = attempts.0.iter().partition(|one| one.answered);
     let (have, all) = (answered.len(), attempts.0.len());
     let list = |some: &[&Attempt]| {
@@ -101,16 +90,7 @@ fn no_quorum(exit: Exit, attempts: &Attempts) -> Failure {
     } else {
         format!("{start}; `--stale` reads from any coordinator that answers")
     };
-    Failure::from(Facts {
-        exit,
-        code: "UNAVAILABLE".to_owned(),
-        reason: "NO_QUORUM".to_owned(),
-        message,
-        metadata: std::collections::BTreeMap::new(),
-        next_allowed: None,
-        remedy: None,
-        help: Some(help),
-    })
+    Failure::known(ErrorCode::NoQuorum, message).help(help)
 }
 
 /// The reason without the address, which the id stands for, and without the system's number.
@@ -161,7 +141,7 @@ mod tests {
             attempt(1, "no leader is known", true),
             attempt(2, refused, false),
         ]);
-        let failure = no_quorum(Exit::NoQuorum, &attempts);
+        let failure = no_quorum(&attempts);
         assert_eq!(
             failure.message,
             "1 of 3 coordinators answered, a majority is 2; not answering: 2 (connection refused), 3 \
@@ -169,7 +149,7 @@ mod tests {
         );
         assert!(failure.help.as_ref().is_some_and(|help| help.contains("--stale")));
         attempts.0.retain(|attempt| attempt.answered);
-        let failure = no_quorum(Exit::NoQuorum, &attempts);
+        let failure = no_quorum(&attempts);
         assert!(failure.message.ends_with("none could serve: 1 (no leader is known)"));
     }
 }

@@ -263,6 +263,30 @@ fn every_command_answers_in_json_and_every_refusal_has_its_exit_code() {
 }
 
 #[test]
+fn a_ban_is_created_with_one_time_to_live_in_milliseconds_or_not_at_all() {
+    let deployment = Deployment::start();
+    let ban = ["proposal", "create", "ban-peer", "member:n5", "--reason", "lies", "-o", "json"];
+    for wrong in [
+        &[][..],
+        &["--param", "ttl-ms=0"],
+        &["--param", "ttl-ms=10m"],
+        &["--param", "ttl-ms=1 2"],
+        &["--param", "ttl-ms=1", "--param", "ttl-ms=2"],
+    ] {
+        for more in [&["--dry-run"][..], &["--confirm"]] {
+            let ran = deployment.quorate(&[&ban[..], wrong, more].concat());
+            let error = ran.refused(2, "BAD_ARGUMENT");
+            let words = error["message"].as_str().unwrap_or_default();
+            assert!(words.ends_with("for example --param ttl-ms=600000"), "{wrong:?}: {words}");
+        }
+    }
+    let bare = deployment.quorate(&[&ban[..], &["--param", "ttl-ms"]].concat());
+    let error = bare.refused(2, "BAD_ARGUMENT");
+    assert_eq!(error["message"], "--param ttl-ms: write it as KEY=VALUE");
+    assert!(!deployment.json(&["proposal", "list"]).to_string().contains("ban-peer"));
+}
+
+#[test]
 fn a_veto_reaches_every_coordinator_and_ends_the_proposal() {
     let deployment = Deployment::start();
     let id = deployment.propose("will be vetoed");

@@ -129,6 +129,28 @@ fn a_vote_signed_offline_is_a_note_and_the_other_verdict_is_never_signed() {
 }
 
 #[test]
+fn a_ban_without_a_readable_time_to_live_is_not_signed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (key, proposal) = (key(directory.path(), "ana"), proposal(directory.path()));
+    let right = fs::read_to_string(&proposal).expect("a text");
+    let line = "param ttl-ms 3600000\n";
+    assert!(right.contains(line), "{right}");
+    for wrong in ["", "param ttl-ms 0\n", "param ttl-ms 1h\n", "param ttl-ms 1\nparam ttl-ms 2\n"] {
+        fs::write(&proposal, right.replace(line, wrong)).expect("written");
+        for more in [&[][..], &["--reject"]] {
+            let error = sign(&key, &proposal, more).refused(2, "BAD_ARGUMENT");
+            let words = error["message"].as_str().unwrap_or_default();
+            assert!(words.starts_with("nobody opens this proposal: "), "{wrong:?}: {words}");
+            assert!(words.ends_with("for example --param ttl-ms=600000"), "{wrong:?}: {words}");
+            let help = error["help"].as_str().unwrap_or_default();
+            assert!(help.contains("quorate proposal create"), "{help}");
+        }
+    }
+    fs::write(&proposal, &right).expect("written");
+    sign(&key, &proposal, &[]).good();
+}
+
+#[test]
 fn operators_sign_one_charter_one_after_the_other() {
     let directory = tempfile::tempdir().expect("a directory");
     let prod = init(directory.path());
@@ -311,6 +333,53 @@ fn a_server_that_does_not_start_names_its_files_and_the_remedy() {
         assert!(words.contains(server) && words.contains(text(&folder.join("data"))), "{words}");
         assert!(error["help"].as_str().is_some_and(|help| help.contains("data_dir")), "{error}");
     }
+}
+
+#[test]
+fn a_server_that_runs_already_is_said_to() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let prod = init(directory.path());
+    for (server, folder, file) in
+        [("coordinator", "coordinator-1", "raft.redb"), ("agent", "agent-n1", "journal.redb")]
+    {
+        let folder = prod.join(folder);
+        let held = fs::File::open(folder.join("data").join(file)).expect("a file of the server");
+        held.lock().expect("as the other process holds it");
+        let config = folder.join(format!("{server}.toml"));
+        let run = [server, "run", "--config", text(&config), "-o", "json"];
+        let error = quorate(&run).refused(1, "SERVER_FAILED");
+        let words = error["message"].as_str().unwrap_or_default();
+        assert!(words.ends_with("it is in use by another process"), "{words}");
+        assert!(
+            error["help"].as_str().is_some_and(|help| help.contains("runs already")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_wrong_configuration_is_named_once_by_every_command_that_reads_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let prod = init(directory.path());
+    for (server, folder, wrong) in [
+        ("coordinator", "coordinator-1", "[raft]\nheartbeat_ms = 1\n"),
+        ("coordinator", "coordinator-1", "[nonsense\n"),
+        ("agent", "agent-n1", "[nonsense\n"),
+    ] {
+        let config = prod.join(folder).join(format!("{server}.toml"));
+        let right = fs::read_to_string(&config).expect("a configuration");
+        fs::write(&config, format!("{right}\n{wrong}")).expect("written");
+        let run = [server, "run", "--config", text(&config), "-o", "json"];
+        let error = quorate(&run).refused(2, "CONFIG_INVALID");
+        let words = error["message"].as_str().unwrap_or_default();
+        let names = words.split_whitespace().map(|word| word.trim_end_matches(':'));
+        assert_eq!(names.filter(|name| *name == text(&config)).count(), 1, "{words}");
+        fs::write(&config, right).expect("written");
+    }
+    let missing = directory.path().join("none.toml");
+    let enrol = ["agent", "enrol", "--new-journal", text(&missing), "-o", "json"];
+    let error = quorate(&enrol).refused(2, "CONFIG_INVALID");
+    assert!(error["help"].as_str().is_some_and(|help| help.contains("quorate init")), "{error}");
 }
 
 #[test]

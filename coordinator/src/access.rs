@@ -92,6 +92,7 @@ pub const PATHS: &[(&str, Admits)] = &[
     ("/quorate.v1.Automation/ListIncidents", Admits::Roles(READERS)),
     ("/quorate.v1.Automation/ListOverrides", Admits::Roles(READERS)),
     ("/quorate.v1.Automation/ListPauses", Admits::Roles(READERS)),
+    ("/quorate.v1.Automation/ReissueAction", Admits::Roles(OPERATORS)),
     ("/quorate.v1.Automation/SubmitAct", Admits::Roles(OPERATORS)),
     ("/quorate.v1.Automation/SubmitOverride", Admits::Roles(OPERATORS)),
     ("/quorate.v1.Automation/SubmitPause", Admits::Roles(OPERATORS)),

@@ -64,11 +64,6 @@ impl Door {
         Self { inner: Arc::new(Inner { network, limiter, per_second }) }
     }
 
-    /// Forgets callers whose allowance is full again.
-    pub fn forget_idle(&self) {
-        self.inner.limiter.retain_recent();
-    }
-
     fn admit(&self, path: &str, connection: Option<&Connection>) -> Result<Admitted, Box<Problem>> {
         let caller = connection.map_or(&Caller::Anonymous, |connection| &connection.caller);
         let admitted = access::admit(caller, path, &self.inner.network)?;
@@ -78,7 +73,8 @@ impl Door {
         Ok(admitted)
     }
 
-    /// One caller's own allowance. Coordinators have none: Raft bounds itself.
+    /// One caller's own allowance, kept per identity: there are as many as the authority has named.
+    /// Coordinators have none: Raft bounds itself.
     fn limit(&self, identity: &Identity) -> Result<(), Box<Problem>> {
         if identity.role() == Role::Coordinator {
             return Ok(());

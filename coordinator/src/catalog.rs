@@ -85,10 +85,12 @@ impl Catalog {
     }
 }
 
-/// The charter that was stored last; `None` before the first.
-pub(crate) fn newest_charter(view: &LeavesView) -> Result<Option<Charter>, LeavesError> {
+/// The last charter among the leaves from `from` on; `None` if there is none.
+pub(crate) fn newest_charter(
+    view: &LeavesView,
+    mut from: u64,
+) -> Result<Option<Charter>, LeavesError> {
     let mut newest = None;
-    let mut from = 0;
     while from < view.size().get() {
         for (index, bytes) in view.range(from..from + LEAVES_PER_STEP, BYTES_PER_STEP)? {
             from = index + 1;

@@ -18,7 +18,13 @@ const STORE_QUOTA_BYTES_MIN: u64 = 64 * 1024 * 1024;
 /// Why a configuration is refused. Each variant names the key and the value that has to change.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file is missing, unreadable, not TOML, or has an unknown key or a value of another type.
+    /// There is no such file.
+    #[error("configuration {path}: there is no such file")]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The file is unreadable, not TOML, or has an unknown key or a value of another type.
     #[error("configuration {path}: {source}")]
     Read {
         /// The file that was read.
@@ -236,7 +242,14 @@ impl Config {
     /// Reads `path`, then `QUORATE__…` variables over it (two underscores between the parts of a
     /// key, because Kubernetes injects `QUORATE_PORT` and the like), and checks every relation.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let read = |source| ConfigError::Read { path: path.to_owned(), source: Box::new(source) };
+        let read = |source| {
+            let path = path.to_owned();
+            if path.exists() {
+                ConfigError::Read { path, source: Box::new(source) }
+            } else {
+                ConfigError::Missing { path }
+            }
+        };
         let file: File = config::Config::builder()
             .add_source(config::File::from(path).format(config::FileFormat::Toml))
             .add_source(

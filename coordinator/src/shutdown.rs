@@ -2,29 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use crate::handle::Handle;
 
 /// Handing over may take so long; then the quorum elects by itself.
 const HAND_OVER: Duration = Duration::from_secs(3);
-
-/// Resolves at the first SIGTERM or SIGINT.
-///
-/// # Errors
-/// The handlers cannot be installed.
-pub async fn signalled() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
-}
 
 /// Hands leadership to the most current follower, and waits until somebody else leads. A follower
 /// has nothing to hand over.

@@ -62,7 +62,7 @@ impl StoreWatch {
             Problem::new(ErrorCode::StoreQuota, what)
                 .with("used", used)
                 .with("quota", quota)
-                .command("quorate doctor"),
+                .command("quorate status"),
         ))
     }
 }

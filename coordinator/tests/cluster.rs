@@ -22,6 +22,14 @@ use support::{
     until, within,
 };
 
+async fn term(client: &quorate_proto::client::Client) -> u64 {
+    until("the term is known", || async {
+        let listed = client.list_coordinators(pb::ListCoordinatorsRequest::default()).await.ok()?;
+        (listed.term > 0).then_some(listed.term)
+    })
+    .await
+}
+
 async fn life(n: u64, faults: u32) {
     let deployment = Deployment::new(n, faults);
     let mut running = deployment.start_all().await;
@@ -141,10 +149,13 @@ async fn all_of_them_at_once_lose_nothing() {
     let decision = decide(&deployment, &client, 1).await;
     let before = certificate(&client, decision.leaf_index).await;
     assert!(!before.is_empty());
+    let term = term(&client).await;
     for (_, coordinator) in running {
         coordinator.abort().await;
     }
     let running = deployment.start_all().await;
+    // Whoever led may have sent what its disk has lost: nobody leads again without an election.
+    assert!(self::term(&client).await > term, "a term went on after its leader's end");
     let after = certificate(&client, decision.leaf_index).await;
     let trusted = Trusted::pin(deployment.charter.statement.clone());
     verify_certificate(&after, &trusted, support::now()).unwrap();

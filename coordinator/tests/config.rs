@@ -40,6 +40,15 @@ fn the_file_of_init_is_read_with_defaults_and_paths_beside_it() {
 }
 
 #[test]
+fn a_missing_file_is_told_from_one_that_cannot_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = Config::load(&directory.path().join("coordinator.toml"));
+    assert!(matches!(missing, Err(ConfigError::Missing { .. })), "{missing:?}");
+    let torn = load("[raft");
+    assert!(matches!(torn, Err(ConfigError::Read { .. })), "{torn:?}");
+}
+
+#[test]
 fn an_unknown_key_is_refused_by_name() {
     let refusal = load(&format!("{WHOLE}\n[raft]\nelection_ms = 5\n")).unwrap_err().to_string();
     assert!(refusal.contains("election_ms"), "{refusal}");

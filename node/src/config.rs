@@ -16,7 +16,13 @@ use crate::probe::{Probe, ProbeAddressInvalid};
 /// Why a configuration is refused.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// The file is missing, unreadable, not TOML, or has an unknown key or a value of another type.
+    /// There is no such file.
+    #[error("configuration {path}: there is no such file")]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The file is unreadable, not TOML, or has an unknown key or a value of another type.
     #[error("configuration {path}: {source}")]
     Read {
         /// The file.
@@ -228,7 +234,14 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], which names the key and the value.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let read = |source| ConfigError::Read { path: path.to_owned(), source: Box::new(source) };
+        let read = |source| {
+            let path = path.to_owned();
+            if path.exists() {
+                ConfigError::Read { path, source: Box::new(source) }
+            } else {
+                ConfigError::Missing { path }
+            }
+        };
         let overrides = config::Environment::with_prefix("QUORATE")
             .prefix_separator("__")
             .separator("__")

@@ -52,6 +52,15 @@ fn defaults_are_those_of_the_reference_and_paths_are_relative_to_the_file() {
 }
 
 #[test]
+fn a_missing_file_is_told_from_one_that_cannot_be_read() {
+    let directory = tempfile::tempdir().expect("directory");
+    let missing = Config::load(&directory.path().join("agent.toml"));
+    assert!(matches!(missing, Err(ConfigError::Missing { .. })), "{missing:?}");
+    let torn = load("[probe");
+    assert!(matches!(torn, Err(ConfigError::Read { .. })), "{torn:?}");
+}
+
+#[test]
 fn an_unknown_key_is_refused_by_name() {
     let refused = load(&WHOLE.replace("[probe]", "[probe]\nfailure = 3")).expect_err("unknown");
     assert!(refused.to_string().contains("failure"), "{refused}");

@@ -39,11 +39,11 @@ fn a_cosigned_head_that_its_leaves_do_not_lead_to_stops_the_agent_and_is_kept() 
         trust.account(&proof);
         trust.account(&[]);
         assert!(trust.view().alarm().is_some());
-        trust.overdue(world.now.saturating_add(Span::from_secs(59))).expect("there is time");
-        let late = trust.overdue(world.now.saturating_add(Span::from_secs(60)));
+        trust.overdue(side.now.saturating_add(Span::from_secs(59))).expect("there is time");
+        let late = trust.overdue(side.now.saturating_add(Span::from_secs(60)));
         assert!(matches!(late, Err(TrustRefused::Alarm(_))), "{late:?}");
         assert!(trust.doubted().is_none());
-        trust.overdue(world.now.saturating_add(Span::from_secs(99))).expect("told once");
+        trust.overdue(side.now.saturating_add(Span::from_secs(99))).expect("told once");
         assert!(trust.view().alarm().is_some(), "for good");
     }
 }

@@ -91,6 +91,17 @@ fn a_start_never_makes_a_journal_and_enrolment_never_replaces_one() {
 }
 
 #[test]
+fn a_journal_is_open_in_one_place() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("journal.redb");
+    let journal = create(&path);
+    let refused = Journal::open(&path, &owner());
+    assert!(matches!(refused, Err(JournalFault::InUse { .. })), "{refused:?}");
+    drop(journal);
+    reopen(&path);
+}
+
+#[test]
 fn a_journal_opens_for_its_owner_alone() {
     let directory = tempfile::tempdir().expect("directory");
     let path = directory.path().join("journal.redb");

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use common::scene::{Play, Stage, open_journal};
 use common::stageplay::{Stageplay, outcome};
-use common::world::{CLUSTER, StandIn, World, note_signer};
+use common::stand_in::StandIn;
+use common::world::{CLUSTER, World, note_signer};
 use common::{name, time, token};
 use quorate_attest::agent_statement::{Answer, Effect, Report};
 use quorate_attest::id::Digest;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use common::name;
 use common::scene::{Play, Target, open_journal};
-use common::world::{CLUSTER, StandIn, World, note_signer};
+use common::stand_in::StandIn;
+use common::world::{CLUSTER, World, note_signer};
 use quorate_attest::id::{Digest, KeyName, MemberId};
 use quorate_attest::log_time::Span;
 use quorate_attest::proposal::Proposal;
@@ -153,7 +154,7 @@ impl Watch {
         }
     }
 
-    async fn until<T>(&self, what: &str, ask: impl Fn(&common::world::Told) -> Option<T>) -> T {
+    async fn until<T>(&self, what: &str, ask: impl Fn(&common::stand_in::Told) -> Option<T>) -> T {
         let end = std::time::Instant::now() + Duration::from_secs(10);
         loop {
             if let Some(answer) = ask(&*self.stand_in.0.lock().await) {

@@ -160,8 +160,8 @@ error_codes! {
         "Repeat it with the same request id: it has one effect at most.";
     OutsideWindow = "OUTSIDE_WINDOW", FailedPrecondition, Precondition, Never,
         ["clock", "not_before", "expires"],
-        "It is too early or too late to start the decision, by the agent's own clock.",
-        "Check the clocks with `quorate doctor`; after the expiry a new proposal is needed.";
+        "It is too early or too late to start the decision, or too early to re-issue one that can still be started.",
+        "Too early: ask again at the time it names. After the expiry a new proposal is needed.";
     Overloaded = "OVERLOADED", ResourceExhausted, RateLimited, Later, ["limit"],
         "This coordinator has more work waiting than it admits.",
         "Time heals it; another coordinator may answer sooner.";
@@ -192,7 +192,7 @@ error_codes! {
         "Sign the exact text again.";
     SlotBusy = "SLOT_BUSY", FailedPrecondition, Precondition, Never, ["decision", "token", "since"],
         "Another remediation of this cluster is under way.",
-        "Wait for its outcome; two operators can `quorate action abandon` a stuck one.";
+        "Wait for its outcome; for a stuck one there are `quorate action reissue` and `quorate action abandon`.";
     SnapshotInvalid = "SNAPSHOT_INVALID", InvalidArgument, Negative, Never, ["why"],
         "The snapshot is truncated, damaged or too large.",
         "The sender makes another one.";

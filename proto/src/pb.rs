@@ -9,6 +9,7 @@
 #[allow(
     clippy::all,
     clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
     clippy::wildcard_enum_match_arm,
     missing_docs,
     unreachable_pub,
@@ -25,6 +26,7 @@ pub mod raft {
     #[allow(
         clippy::all,
         clippy::allow_attributes_without_reason,
+        clippy::too_many_lines,
         clippy::wildcard_enum_match_arm,
         missing_docs,
         unreachable_pub,

@@ -94,6 +94,7 @@ fn decision() -> pb::Decision {
         acknowledgement: "seen".to_owned(),
         refused_by: vec!["q/coordinator/4".to_owned()],
         leaf: b"leaf".to_vec(),
+        continued_by: 0,
         certificate: b"proof".to_vec(),
     }
 }

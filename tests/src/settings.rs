@@ -8,6 +8,7 @@ use std::path::Path;
 use quorate_attest::charter::{BudgetLimit, Charter};
 use quorate_attest::key::NoteSigner;
 use quorate_attest::log_time::Span;
+use quorate_attest::remediation::Class;
 use quorate_attest::signed::Signed;
 use toml::{Table, Value};
 
@@ -33,11 +34,13 @@ pub fn read_charter(path: &Path) -> Signed<Charter> {
     Signed::parse(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The same charter with other budgets, signed by all `operators`.
+/// The same charter with other budgets and, if one is given, another start window for every class
+/// of decisions, signed by all `operators`.
 #[must_use]
-pub fn with_budgets(
+pub fn changed(
     mut charter: Charter,
     budgets: Budgets,
+    start: Option<Span>,
     operators: &[NoteSigner],
 ) -> Signed<Charter> {
     let generous = BudgetLimit {
@@ -53,6 +56,9 @@ pub fn with_budgets(
             line.limit.burst = 1;
             line.limit.period = Span::from_millis(period_ms);
         }
+    }
+    for line in charter.class.iter_mut().filter(|line| line.class != Class::Charter) {
+        line.policy.start = start.unwrap_or(line.policy.start);
     }
     let lines = operators.iter().map(|operator| operator.sign(&charter)).collect();
     Signed::new(charter, lines)

@@ -144,7 +144,6 @@ fn openraft_is_named_only_in_the_store_and_the_raft_layer() {
     let allowed = |path: &str| {
         path.starts_with("coordinator/store/")
             || path.starts_with("coordinator/src/raft/")
-            || path == "coordinator/src/handle.rs"
             || path.starts_with("coordinator/src/handle/")
             || path == "tests/tests/architecture.rs"
     };

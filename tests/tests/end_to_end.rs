@@ -1,11 +1,12 @@
 //! The demo's story in miniature, with real processes: a member dies and is restarted once, a validator
-//! says two things, a person votes on a machine without a network.
+//! says two things, a person votes on a machine without a network, an executor is lost for a while.
 
 use std::time::Duration;
 
 use quorate_attest::certificate::verify_certificate;
 use quorate_attest::evidence::Evidence;
 use quorate_attest::leaf::Leaf;
+use quorate_attest::log_time::Span;
 use quorate_attest::remediation::Kind;
 use quorate_attest::vote::Verdict;
 use quorate_proto::error_code::ErrorCode;
@@ -14,7 +15,7 @@ use quorate_tests::client::{Draft, now, reason};
 use quorate_tests::deployment::{Adapter, Deployment, Options};
 use quorate_tests::log::WholeLog;
 use quorate_tests::process::code_of;
-use quorate_tests::scenario::WITHIN;
+use quorate_tests::scenario::{WITHIN, decide};
 use quorate_tests::{effects, journals, wait};
 
 /// Waits until the coordinators know that every member is up.
@@ -162,4 +163,53 @@ async fn a_vote_signed_offline_counts_when_somebody_else_hands_it_in() {
     let done = effects::all(&deployment.root);
     assert_eq!(done.len(), 1, "{done:?}");
     assert_eq!(done[0].proposal, proposal.id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_executor_that_comes_back_goes_on_under_the_next_token() {
+    let start = Some(Span::from_millis(10_000));
+    let options = Options { adapter: Adapter::Counted, start, ..Options::of(3) };
+    let mut deployment = options.build();
+    deployment.start().await;
+    let hold = deployment.root.join("effects-n1.hold");
+    std::fs::write(&hold, "").expect("the target is told to hang");
+    let (proposal, number) = decide(&deployment, "service:x", "n1").await;
+    wait::until_true("the target was acted on", WITHIN, || {
+        effects::all(&deployment.root).len() == 1
+    })
+    .await;
+    let name = format!("{}/{number}", deployment.cluster);
+    let reissue = ["action", "reissue", &name, "--confirm"];
+
+    // Somebody could still start it: too early, and the answer says when.
+    let early = deployment.quorate("o1", &reissue);
+    let words = String::from_utf8_lossy(&early.stderr).into_owned();
+    assert_eq!(code_of(early.status), 7, "{words}");
+    assert!(words.contains("OUTSIDE_WINDOW") && words.contains("next allowed"), "{words}");
+
+    // Its executor dies between `started` and `done`, and is away past the window.
+    deployment.agents.get_mut("n1").expect("n1").process.kill();
+    std::fs::remove_file(&hold).expect("the target hangs no longer");
+    wait::until_or(WITHIN, async || {
+        deployment.quorate("o1", &reissue).status.success().then_some(())
+    })
+    .await
+    .unwrap_or_else(|| panic!("not re-issued\n{}", deployment.logs()));
+    let first = deployment.operator("o1");
+    let old = first.decision(&deployment.cluster, number).await.expect("the first decision");
+    assert_eq!((old.state(), old.continued_by), (DecisionState::Continued, number + 1), "{old:?}");
+
+    // It is back: the new token, the same action, which its journal says it has started.
+    deployment.agents.get_mut("n1").expect("n1").process.start();
+    let effective = DecisionState::Effective;
+    let new = first.ends(&deployment.cluster, number + 1, effective, WITHIN).await;
+    assert_eq!((new.continues, &new.proposal_id), (number, &proposal.id().to_string()));
+    assert_eq!(new.executions[0].answer, "already-applied", "{new:?}");
+    // Whoever waits for the first number is told the outcome of the last.
+    let waited = deployment.stdout("o1", &["decision", "show", &name, "--wait=60s", "-o", "json"]);
+    let waited: serde_json::Value = serde_json::from_slice(&waited).expect("JSON");
+    assert_eq!(waited["decision"]["token"], new.token.as_str(), "{waited}");
+    assert_eq!(effects::all(&deployment.root).len(), 1, "carried out twice");
+    deployment.certified(new.leaf_index + 1).await;
+    drop(WholeLog::read(&first).await.verify(&deployment.charter.statement));
 }

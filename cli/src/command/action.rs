@@ -1,4 +1,4 @@
-//! `quorate action`: the remediation in effect, and giving up a stuck one.
+//! `quorate action`: the remediation in effect; going on with a stuck one, and giving it up.
 
 use std::time::Duration;
 
@@ -7,7 +7,9 @@ use quorate_attest::id::ClusterId;
 use quorate_attest::proposal::Param;
 use quorate_attest::remediation::Kind;
 use quorate_attest::text::Statement;
-use quorate_proto::pb::v1::{Expectations, ListActionsRequest, OpenProposalRequest};
+use quorate_proto::pb::v1::{
+    DecisionRef, ListActionsRequest, OpenProposalRequest, ReissueActionRequest,
+};
 
 use super::{Env, decision, proposal};
 use crate::Done;
@@ -27,6 +29,15 @@ Examples:
   quorate action current
   quorate action current --cluster shop -o json")]
     Current(CurrentArgs),
+    /// Re-issue a stuck decision to the same executors, under the next fencing token
+    #[command(after_help = "\
+Examples:
+  quorate action reissue 1 --dry-run
+  quorate action reissue shop/1 --confirm --wait
+
+For an executor that was away and is back: it goes on with what its journal says it started, and
+starts nothing anew. One that never comes back is given up with `quorate action abandon`.")]
+    Reissue(ReissueArgs),
     /// Propose to give up a decision whose executor is lost; two operators must approve
     #[command(after_help = "\
 Examples:
@@ -44,6 +55,24 @@ pub(crate) struct CurrentArgs {
     /// Only of this cluster
     #[arg(long, value_name = "NAME")]
     cluster: Option<ClusterId>,
+}
+
+/// Arguments of `action reissue`.
+#[derive(Debug, Args)]
+pub(crate) struct ReissueArgs {
+    /// NUMBER, CLUSTER/NUMBER, or the fencing token INCARNATION.NUMBER
+    decision: String,
+    /// Its cluster; may be left out where there is one
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<ClusterId>,
+    #[command(flatten)]
+    mutation: Mutation,
+    #[command(flatten)]
+    expect: Expect,
+    #[command(flatten)]
+    confirmation: Confirmation,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 /// Arguments of `action abandon`.
@@ -85,7 +114,41 @@ pub(crate) async fn run(verb: Verb, env: &Env) -> Done {
             env.printer.print(&response)?;
             Ok(Exit::Ok)
         }
+        Verb::Reissue(args) => reissue(args, env).await,
         Verb::Abandon(args) => abandon(args, env).await,
+    }
+}
+
+async fn reissue(args: ReissueArgs, env: &Env) -> Done {
+    let session = env.session()?;
+    let of = decision::named(&session, &args.decision, args.cluster.as_ref()).await?;
+    if !args.mutation.dry_run {
+        let question = Question {
+            danger: Danger::Cluster,
+            cluster: of.cluster.clone(),
+            act: format!("re-issue decision {}/{}", of.cluster, of.number),
+            impact: vec!["executors   the same: each goes on from its own journal".to_owned()],
+            answering: None,
+        };
+        question.settle(&args.confirmation, args.expect.expect_answering, &env.printer)?;
+    }
+    let cluster = of.cluster.clone();
+    let response = session
+        .client
+        .reissue_action(ReissueActionRequest {
+            decision: Some(of),
+            validate_only: args.mutation.dry_run,
+            request_id: args.mutation.request_id(),
+            expect: Some(args.expect.message(Some(&args.confirmation))),
+        })
+        .await?;
+    env.printer.print(&response)?;
+    match args.wait.span().filter(|_| !args.mutation.dry_run) {
+        Some(limit) => {
+            let of = DecisionRef { cluster, number: response.number };
+            proposal::wait_for_outcome(&session, of, limit, env).await
+        }
+        None => Ok(Exit::Ok),
     }
 }
 
@@ -133,13 +196,7 @@ async fn abandon(args: AbandonArgs, env: &Env) -> Done {
             text: statement.text().into_bytes(),
             validate_only: args.mutation.dry_run,
             request_id: args.mutation.request_id(),
-            expect: Some(Expectations {
-                epoch: args.expect.expect_epoch,
-                leader_id: args.expect.expect_leader,
-                token: args.expect.expect_token.clone(),
-                answering: args.expect.expect_answering,
-                cluster: args.confirmation.confirm.clone().flatten(),
-            }),
+            expect: Some(args.expect.message(Some(&args.confirmation))),
         })
         .await?;
     env.printer.print(&response)?;

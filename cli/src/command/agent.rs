@@ -14,7 +14,7 @@ use super::{Env, block_on, service};
 use crate::args::Mutation;
 use crate::connect::Session;
 use crate::exit::Exit;
-use crate::failure::{Failure, LocalReason, chain};
+use crate::failure::Failure;
 use crate::output::{Paper, View};
 use crate::signing::{Signer, nonce, sentence};
 use crate::{Done, clock, layout};
@@ -147,7 +147,7 @@ impl View for NewJournal {
 
 fn new_journal(config: &Path, env: &Env) -> Done {
     let config = quorate_node::config::Config::load(config)
-        .map_err(|error| Failure::local(LocalReason::ConfigInvalid, chain(&error)))?;
+        .map_err(|error| service::refused(config, &error))?;
     let instance = layout::enrol(&config.data_dir, config.name.clone(), config.cluster.clone())?;
     let agent = crate::view::last(config.name.as_str());
     let step = format!("quorate agent enrol {agent} --instance {instance} --reason '…'");

@@ -8,7 +8,7 @@ use quorate_attest::note::Note;
 use quorate_attest::signed::Signed;
 use quorate_attest::text::Statement;
 use quorate_proto::pb::v1;
-use quorate_proto::pb::v1::{AmendCharterRequest, Expectations, GetCharterRequest, View};
+use quorate_proto::pb::v1::{AmendCharterRequest, GetCharterRequest, View};
 
 use super::Env;
 use crate::Done;
@@ -216,11 +216,7 @@ async fn amend(args: AmendArgs, env: &Env) -> Done {
         note: signed.to_bytes(),
         validate_only,
         request_id,
-        expect: Some(Expectations {
-            epoch: args.expect.expect_epoch,
-            leader_id: args.expect.expect_leader,
-            ..Expectations::default()
-        }),
+        expect: Some(args.expect.message(None)),
     };
     let assessed = session.client.amend_charter(request(true, String::new())).await?;
     if args.mutation.dry_run {

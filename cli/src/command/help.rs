@@ -143,3 +143,47 @@ fn of_command(path: &[&str]) -> Result<String, Failure> {
     }
     Ok(found.render_help().to_string())
 }
+
+#[cfg(test)]
+mod reference;
+
+#[cfg(test)]
+mod tests {
+    use quorate_proto::client::{Attempts, CallError};
+
+    use super::*;
+
+    #[test]
+    fn every_reason_of_a_coordinator_and_of_this_program_is_listed_once() {
+        let listed: Vec<&str> = reasons().reasons.iter().map(|row| row.reason).collect();
+        assert!(listed.windows(2).all(|pair| pair[0] < pair[1]), "{listed:?}");
+        assert_eq!(listed.len(), ErrorCode::ALL.len() + LocalReason::ALL.len());
+        let remote = ErrorCode::ALL.iter().map(|code| code.reason());
+        for reason in remote.chain(LocalReason::ALL.iter().map(|reason| reason.word())) {
+            assert!(listed.contains(&reason), "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_the_client_finds_out_by_itself_has_a_listed_reason_and_exit_code() {
+        let listed = reasons().reasons;
+        let attempts = Attempts::default;
+        let unknown = |request_id: &str| CallError::OutcomeUnknown {
+            request_id: request_id.to_owned(),
+            attempts: attempts(),
+        };
+        for (error, reason) in [
+            (CallError::NotServed { address: "10.0.0.1:7701".to_owned() }, "NOT_SERVED"),
+            (CallError::Unreachable { attempts: attempts() }, "NO_QUORUM"),
+            (unknown(""), "NO_QUORUM"),
+            (unknown("6f1c"), "OUTCOME_UNKNOWN"),
+        ] {
+            let exit = Exit::from(error.exit_code());
+            let failure = Failure::from(error);
+            assert_eq!((failure.reason.as_str(), failure.exit), (reason, exit));
+            let row = listed.iter().find(|row| row.reason == reason);
+            let row = row.map(|row| (row.exit, row.code.as_str()));
+            assert_eq!(row, Some((exit.code(), failure.code.as_str())), "{reason}");
+        }
+    }
+}

@@ -56,7 +56,7 @@ pub(crate) enum Command {
     /// The decision log: read, prove, export, verify offline, replay
     #[command(subcommand)]
     Log(log::Verb),
-    /// The action in effect; give up a stuck one
+    /// The action in effect; re-issue or give up a stuck one
     #[command(subcommand)]
     Action(action::Verb),
     /// Pause and resume what has not started

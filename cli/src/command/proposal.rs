@@ -26,6 +26,7 @@ use crate::failure::Failure;
 use crate::output::time::parse_span;
 use crate::signing::{Signer, sentence};
 
+pub(super) use build::check_time_to_live;
 pub(crate) use build::{Draft, open_draft};
 pub(super) use list::resolve;
 pub(super) use open::{danger_of, wait_for, wait_for_outcome};

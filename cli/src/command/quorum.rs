@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use quorate_attest::charter::Charter;
 use quorate_attest::key::{KeyType, VerifierKey};
 use quorate_attest::text::Statement;
-use quorate_proto::pb::v1::{Expectations, ListCoordinatorsRequest, TransferLeaderRequest};
+use quorate_proto::pb::v1::{ListCoordinatorsRequest, TransferLeaderRequest};
 
 use super::Env;
 use crate::Done;
@@ -102,13 +102,7 @@ pub(crate) async fn run(verb: Verb, env: &Env) -> Done {
                 .client
                 .transfer_leader(TransferLeaderRequest {
                     to: args.to.unwrap_or(0),
-                    expect: Some(Expectations {
-                        epoch: args.expect.expect_epoch,
-                        leader_id: args.expect.expect_leader,
-                        token: args.expect.expect_token,
-                        answering: args.expect.expect_answering,
-                        cluster: None,
-                    }),
+                    expect: Some(args.expect.message(None)),
                 })
                 .await?;
             env.printer.print(&response)?;

@@ -1,7 +1,7 @@
 //! Running a server in this process: its log lines, its signals, its end.
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use quorate_coordinator::Coordinator;
@@ -68,37 +68,72 @@ fn check_purpose(charter: &Path, purpose: Purpose) -> Result<(), Failure> {
     }
 }
 
-/// A configuration that cannot be used. One that is not there is made by `init`.
-fn refused(config: &Path, error: &dyn std::error::Error) -> Failure {
-    if !config.exists() {
-        let message = format!("{}: there is no such file", config.display());
-        return Failure::local(LocalReason::ConfigInvalid, message)
-            .help("`quorate init` makes one; `--config FILE` names another");
-    }
-    let words = chain(error);
-    let name = config.display().to_string();
-    let message = if words.contains(&name) { words } else { format!("{name}: {words}") };
-    Failure::local(LocalReason::ConfigInvalid, message)
+/// What a server's library says of a configuration, besides its words.
+pub(super) trait ConfigRefused: std::error::Error {
+    /// There is no such file.
+    fn is_missing(&self) -> bool;
+    /// Whether the words say which file it is.
+    fn names_file(&self) -> bool;
 }
 
-/// A server that does not start: which one, why, and what to do about it.
-fn not_started(who: &str, data: &Path, error: &dyn std::error::Error) -> Failure {
-    let why = chain(error);
-    let failed = |why: &str| {
-        let message = format!("{who}, data directory {}: {why}", data.display());
+impl ConfigRefused for quorate_coordinator::config::ConfigError {
+    fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing { .. })
+    }
+
+    fn names_file(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::Read { .. })
+    }
+}
+
+impl ConfigRefused for quorate_node::ConfigError {
+    fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing { .. })
+    }
+
+    fn names_file(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::Read { .. })
+    }
+}
+
+/// A configuration that cannot be used. One that is not there is made by `init`.
+pub(super) fn refused(config: &Path, error: &impl ConfigRefused) -> Failure {
+    let words = chain(error);
+    let message = if error.names_file() { words } else { format!("{}: {words}", config.display()) };
+    let failure = Failure::local(LocalReason::ConfigInvalid, message);
+    if error.is_missing() {
+        return failure.help("`quorate init` makes one; `--config FILE` names another");
+    }
+    failure
+}
+
+/// A server of this process, as its failures name it.
+struct Server {
+    who: String,
+    data: PathBuf,
+}
+
+impl Server {
+    fn failed(&self, why: &str) -> Failure {
+        let message = format!("{}, data directory {}: {why}", self.who, self.data.display());
         Failure::local(LocalReason::ServerFailed, message)
-    };
-    if !data.exists() {
-        return failed("there is no such directory").help(
-            "data_dir in the configuration names it; `quorate init` makes it. Never start with an \
-             empty one instead: what was signed would be forgotten",
-        );
     }
-    if why.contains("in use by another process") || why.contains("already open") {
-        return failed("it is in use by another process")
-            .help("it runs already; stop that process first, or name another --config");
+
+    fn in_use(&self) -> Failure {
+        self.failed("it is in use by another process")
+            .help("it runs already; stop that process first, or name another --config")
     }
-    failed(&why)
+
+    /// It does not start: why, and what to do about it.
+    fn not_started(&self, error: &dyn std::error::Error) -> Failure {
+        if !self.data.exists() {
+            return self.failed("there is no such directory").help(
+                "data_dir in the configuration names it; `quorate init` makes it. Never start with \
+                 an empty one instead: what was signed would be forgotten",
+            );
+        }
+        self.failed(&chain(error))
+    }
 }
 
 /// Waits for SIGTERM or Ctrl-C.
@@ -117,10 +152,12 @@ pub(crate) fn coordinator(config: &Path, format: Option<LogFormat>, purpose: Pur
         quorate_coordinator::Config::load(config).map_err(|error| refused(config, &error))?;
     check_purpose(&loaded.charter, purpose)?;
     log_to_stderr(format);
-    let (who, data) = (format!("coordinator {}", loaded.id), loaded.data_dir.clone());
+    let server =
+        Server { who: format!("coordinator {}", loaded.id), data: loaded.data_dir.clone() };
     runtime()?.block_on(async {
-        let running =
-            Coordinator::start(loaded).await.map_err(|error| not_started(&who, &data, &error))?;
+        let running = Coordinator::start(loaded).await.map_err(|error| {
+            if error.is_in_use() { server.in_use() } else { server.not_started(&error) }
+        })?;
         tokio::select! {
             signal = stop_signal() => {
                 signal.map_err(|error| Failure::file(config, error))?;
@@ -145,11 +182,11 @@ pub(crate) fn agent(config: &Path, format: Option<LogFormat>, purpose: Purpose) 
         quorate_node::config::Config::load(config).map_err(|error| refused(config, &error))?;
     check_purpose(&loaded.charter, purpose)?;
     log_to_stderr(format);
-    let (who, data) = (format!("agent {}", loaded.name), loaded.data_dir.clone());
+    let server = Server { who: format!("agent {}", loaded.name), data: loaded.data_dir.clone() };
     runtime()?.block_on(async {
-        let running = quorate_node::Agent::start(loaded)
-            .await
-            .map_err(|error| not_started(&who, &data, &error))?;
+        let running = quorate_node::Agent::start(loaded).await.map_err(|error| {
+            if error.is_in_use() { server.in_use() } else { server.not_started(&error) }
+        })?;
         let stopper = running.stopper();
         let ended = running.ended();
         tokio::pin!(ended);

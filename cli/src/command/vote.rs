@@ -9,7 +9,7 @@ use quorate_attest::signed::Signed;
 use quorate_attest::text::Statement;
 use quorate_attest::vote::{Verdict, Vote};
 use quorate_node::vote::{Guard, GuardError};
-use quorate_proto::pb::v1::{Expectations, SubmitVoteRequest};
+use quorate_proto::pb::v1::SubmitVoteRequest;
 
 use super::{Env, proposal};
 use crate::Done;
@@ -107,7 +107,12 @@ fn signed_before(error: &GuardError) -> Option<Verdict> {
 }
 
 /// Signs through the guard beside the key: durable before it is released, the other verdict never.
+/// What no coordinator would open is not signed: such a text came by another way.
 fn signed(signer: &Signer, proposal: &Proposal, verdict: Verdict) -> Result<Signed<Vote>, Failure> {
+    proposal::check_time_to_live(proposal).map_err(|mut failure| {
+        failure.message = format!("nobody opens this proposal: {}", failure.message);
+        failure.help("its proposer makes another one with `quorate proposal create`")
+    })?;
     let vote = Vote::on(proposal, verdict);
     Guard::beside(signer.path()).sign_vote(signer.inner(), vote).map_err(
         |error| match signed_before(&error) {
@@ -160,13 +165,7 @@ async fn cast(args: CastArgs, verdict: Verdict, env: &Env) -> Done {
         note: note.to_bytes(),
         validate_only: args.mutation.dry_run,
         request_id: args.mutation.request_id(),
-        expect: Some(Expectations {
-            epoch: args.expect.expect_epoch,
-            leader_id: args.expect.expect_leader,
-            token: args.expect.expect_token.clone(),
-            answering: args.expect.expect_answering,
-            cluster: args.confirmation.confirm.clone().flatten(),
-        }),
+        expect: Some(args.expect.message(Some(&args.confirmation))),
     };
     let response = session.client.submit_vote(request).await?;
     env.printer.print(&response)?;

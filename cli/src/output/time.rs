@@ -3,6 +3,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use quorate_proto::wkt::Timestamp;
+
 use super::TimeFormat;
 
 /// Now, in milliseconds since 1970.
@@ -11,13 +13,12 @@ pub(crate) fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// `2026-01-31T05:06:51Z`, with milliseconds where there are any. A time beyond the calendar stays
-/// a number.
+/// `2026-01-31T05:06:51Z`, with milliseconds where there are any: letter for letter as the same time
+/// stands in the JSON of a message. A time beyond the calendar stays a number of seconds.
 pub(crate) fn rfc3339(ms: u64) -> String {
-    i64::try_from(ms)
-        .ok()
-        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
-        .map_or_else(|| ms.to_string(), |at| at.to_string())
+    let seconds = i64::try_from(ms / 1_000).unwrap_or(i64::MAX);
+    let nanos = i32::try_from(ms % 1_000 * 1_000_000).unwrap_or(0);
+    Timestamp { seconds, nanos }.to_string()
 }
 
 /// `1h 2m`, `2m 3s`, `3s`, `250ms`: the two largest units that say something.
@@ -74,6 +75,22 @@ mod tests {
         );
         assert_eq!(shown(now + 59_000, now, TimeFormat::Relative), "in 59s (2026-09-21T14:14:19Z)");
         assert_eq!(shown(now, now, TimeFormat::Iso8601), "2026-09-21T14:13:20Z");
+    }
+
+    #[test]
+    fn a_time_in_a_table_is_the_one_in_the_json_of_a_message() {
+        let table = [
+            (1_790_000_000_000, "2026-09-21T14:13:20Z"),
+            (1_790_000_000_500, "2026-09-21T14:13:20.5Z"),
+            (1_790_000_000_007, "2026-09-21T14:13:20.007Z"),
+            (0, "1970-01-01T00:00:00Z"),
+        ];
+        for (ms, text) in table {
+            assert_eq!(rfc3339(ms), text);
+            let message: Timestamp = text.parse().unwrap();
+            assert_eq!(serde_json::to_value(message).unwrap(), text);
+        }
+        assert_eq!(rfc3339(u64::MAX), "18446744073709551s");
     }
 
     #[test]

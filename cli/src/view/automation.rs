@@ -2,7 +2,8 @@
 
 use quorate_proto::pb::v1::{
     Action, ListActionsResponse, ListBudgetsResponse, ListOverridesResponse, ListPausesResponse,
-    Override, Pause, SubmitActResponse, SubmitOverrideResponse, SubmitPauseResponse,
+    Override, Pause, ReissueActionResponse, SubmitActResponse, SubmitOverrideResponse,
+    SubmitPauseResponse,
 };
 
 use super::{at, lasts, read_line, short, span_ms};
@@ -25,6 +26,7 @@ pub(super) fn draw_action(paper: &mut Paper, action: &Action) {
         ("  deadline", at(paper, action.deadline.as_ref())),
         ("  awaited", lasts(&action.awaited)),
         ("  command", action.command.clone()),
+        ("  last resort", action.last_resort.clone()),
     ]);
 }
 
@@ -156,6 +158,16 @@ impl View for SubmitOverrideResponse {
     fn draw(&self, paper: &mut Paper) {
         let rows = self.r#override.iter().map(|one| override_row(paper, one)).collect();
         paper.table(&OVERRIDE_HEADER, rows);
+    }
+}
+
+impl View for ReissueActionResponse {
+    fn draw(&self, paper: &mut Paper) {
+        let token = &self.token;
+        match self.leaf_index {
+            Some(index) => paper.line(format_args!("re-issued as token {token}, leaf {index}")),
+            None => paper.line(format_args!("would be re-issued as token {token}")),
+        }
     }
 }
 

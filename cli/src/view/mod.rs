@@ -96,8 +96,8 @@ pub(crate) fn read_line(paper: &mut Paper, read: Option<&ReadState>) {
 /// while a proposal is open.
 pub(crate) fn stale_facts(paper: &mut Paper, is_any_known: bool, newest: Option<u64>) {
     let Some(newest) = newest.filter(|_| !is_any_known) else { return };
-    let age = crate::output::time::now_ms().saturating_sub(newest) / 1_000;
-    let text = format!("facts are {age} s old; agents refresh them once a proposal is open");
+    let age = crate::output::time::span(crate::output::time::now_ms().saturating_sub(newest));
+    let text = format!("facts are {age} old; agents refresh them once a proposal is open");
     let text = paper.tone(Tone::Warn, text);
     paper.line(text);
 }
@@ -116,5 +116,29 @@ impl<T: serde::Serialize> crate::output::View for Plain<'_, T> {
         if let Ok(text) = serde_json::to_string_pretty(self) {
             paper.line(text);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::{ColorChoice, Format, Printer, TimeFormat, time};
+
+    #[test]
+    fn the_age_of_old_facts_is_said_in_units_and_only_where_no_state_is_known() {
+        let page = |is_any_known, newest| {
+            let printer = Printer::new(Format::Table, ColorChoice::Never, TimeFormat::Relative);
+            let mut paper = printer.paper();
+            stale_facts(&mut paper, is_any_known, newest);
+            paper.into_text()
+        };
+        // One day, one hour and a half: the smaller units are not said, whatever passes meanwhile.
+        let newest = time::now_ms() - (25 * 60 + 30) * 60_000;
+        assert_eq!(
+            page(false, Some(newest)),
+            "facts are 1d 1h old; agents refresh them once a proposal is open\n"
+        );
+        assert_eq!(page(true, Some(newest)), "");
+        assert_eq!(page(false, None), "");
     }
 }

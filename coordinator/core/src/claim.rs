@@ -38,6 +38,17 @@ pub(crate) enum Action {
     ClaimedBefore,
 }
 
+/// A claim that stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// The journal sequence under which it is held.
+    pub sequence: Sequence,
+    /// The asking process holds it, and no other.
+    pub by_asking: bool,
+    /// Whether it was recorded just now.
+    pub novelty: Novelty,
+}
+
 /// Under what a claim is held. All of it is equal only for the same question of the same process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 struct Claimant {
@@ -70,15 +81,7 @@ impl Claims {
     /// The process that holds it may ask again and is told the same: it cannot have started before
     /// it was answered. Another process of the same journal, or of a copy of its disk, cannot know
     /// whether the first one started (*no-double-execution*).
-    pub(crate) fn take(
-        &mut self,
-        claim: &Claim,
-        action: Action,
-    ) -> Result<(Sequence, Novelty), Rejection> {
-        let novelty = match action {
-            Action::New => Novelty::New,
-            Action::ClaimedBefore => Novelty::Repeated,
-        };
+    pub(crate) fn take(&mut self, claim: &Claim) -> Result<Taken, Rejection> {
         let journal = self.journals.get(&claim.agent).copied();
         if let Some(journal) = journal
             && journal.instance != claim.instance
@@ -91,13 +94,12 @@ impl Claims {
         if let (Some(held), Some(journal)) = (self.held.get(&key), journal) {
             // The journal may have grown since; it may not have shrunk. A claim of an earlier
             // journal stays: the new one has no entry for it, so its outcome is unknown.
-            return if *held == claimant {
-                Ok((held.sequence, novelty))
-            } else if held.instance == claim.instance && claim.sequence < held.sequence {
-                Err(rolled_back(claim, journal))
-            } else {
-                Ok((held.sequence, Novelty::Repeated))
-            };
+            let by_asking = *held == claimant;
+            let is_older = held.instance == claim.instance && claim.sequence < held.sequence;
+            if !by_asking && is_older {
+                return Err(rolled_back(claim, journal));
+            }
+            return Ok(Taken { sequence: held.sequence, by_asking, novelty: Novelty::Repeated });
         }
         if let (Some(recorded), Some(journal)) = (recorded, journal)
             && claim.sequence <= recorded
@@ -109,7 +111,7 @@ impl Claims {
             claim.agent.clone(),
             Journal { instance: claim.instance, sequence: Some(claim.sequence) },
         );
-        Ok((claim.sequence, novelty))
+        Ok(Taken { sequence: claim.sequence, by_asking: true, novelty: Novelty::New })
     }
 
     /// Whether this very claim is recorded: the same question of the same process.

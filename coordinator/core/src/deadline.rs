@@ -5,7 +5,6 @@ use quorate_attest::log_time::LogTime;
 use crate::judge;
 use crate::rejection::Rejection;
 use crate::state::State;
-use crate::step::stuck_at;
 
 /// The next time at which something is due, or `None`.
 ///
@@ -25,6 +24,6 @@ pub(crate) fn next(state: &State) -> Option<LogTime> {
     let stuck = ledger
         .all_running()
         .filter(|(cluster, running)| !state.stuck.contains(&((*cluster).clone(), running.newest())))
-        .map(|(cluster, running)| stuck_at(ledger, cluster, running));
+        .filter_map(|(cluster, _)| ledger.stuck_at(cluster));
     expiries.chain(approvals).chain(stuck).filter(|time| *time > now).min()
 }

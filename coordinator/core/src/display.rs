@@ -119,8 +119,9 @@ impl Display for Outcome {
             Self::Voted { novelty, standing, .. } => write!(f, "voted{novelty}: {standing}"),
             Self::Ended { ending, index, .. } => write!(f, "{ending} at leaf {index}"),
             Self::Observed { novelty } => write!(f, "observed{novelty}"),
-            Self::Claimed { token, sequence, novelty } => {
-                write!(f, "claimed{novelty} {token} #{sequence}")
+            Self::Claimed { token, sequence, fresh, .. } => {
+                let again = if *fresh { "" } else { " again" };
+                write!(f, "claimed{again} {token} #{sequence}")
             }
             Self::Reported { token, novelty, index, slot } => {
                 write!(f, "reported{novelty} {token}, ")?;

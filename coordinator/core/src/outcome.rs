@@ -97,9 +97,11 @@ pub enum Outcome {
         token: FencingToken,
         /// The journal sequence under which it is held.
         sequence: Sequence,
-        /// `New`, also for the repeated question of the process that holds it. `Repeated`: another
-        /// process holds it, perhaps an earlier one of the same journal. Whether that one started
-        /// is not known: the agent must probe and never execute.
+        /// The asking process may start: no other can have, under this number or an earlier one of
+        /// the same action. If not, another process may have started, perhaps an earlier one of
+        /// the same journal: the agent must probe and never execute.
+        fresh: bool,
+        /// Whether this entry recorded it.
         novelty: Novelty,
     },
     /// The report is recorded.

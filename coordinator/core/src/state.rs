@@ -194,8 +194,8 @@ impl State {
             }
         }
         for (cluster, running) in ledger.all_running() {
-            let slot = ledger.slot(cluster).map(|slot| slot.token);
-            if slot != Some(running.token()) {
+            let slot = ledger.slot(cluster).map(|slot| (slot.token, slot.orders));
+            if slot != Some((running.token(), running.orders(running.newest()))) {
                 return broken(
                     "the slot is held by what runs (single-effect)",
                     cluster.to_string(),

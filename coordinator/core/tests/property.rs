@@ -13,6 +13,7 @@ use common::{Checked, Draft, World};
 use proptest::prelude::*;
 use quorate_attest::key::{KeyType, VerifierKey};
 use quorate_attest::leaf::{Leaf, VoidCause};
+use quorate_attest::number::DecisionNumber;
 use quorate_attest::vote::Verdict;
 use quorate_core::{Body, Command, LogId, Machine, Rejection};
 
@@ -21,6 +22,8 @@ const PROPOSALS: usize = 6;
 const BURST: u64 = 2;
 const PERIOD: u64 = 50_000;
 const OPEN_FOR: u64 = 200_000;
+const START: u64 = 600_000;
+const SKEW: u64 = 2_000;
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -29,6 +32,8 @@ enum Event {
     Veto(usize, usize),
     /// The executor of whatever runs reports.
     Report(bool),
+    /// After a while a person asks for a re-issue of whatever runs.
+    Continue(u64),
     Pass(u64),
     /// The next leader's clock is behind.
     FallBack(u64),
@@ -41,6 +46,7 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(p, v, approve)| Event::Vote(p, v, approve)),
         1 => (0..PROPOSALS, 4..VOTERS.len()).prop_map(|(p, v)| Event::Veto(p, v)),
         4 => any::<bool>().prop_map(Event::Report),
+        3 => (0..300_000_u64).prop_map(Event::Continue),
         3 => (1..60_000_u64).prop_map(Event::Pass),
         1 => (1..60_000_u64).prop_map(Event::FallBack),
     ]
@@ -57,6 +63,13 @@ struct Open {
     approved: Option<u64>,
 }
 
+/// One number of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Number {
+    of: usize,
+    continues: bool,
+}
+
 /// What a person would say must be so.
 #[derive(Debug, Default)]
 struct Model {
@@ -64,8 +77,10 @@ struct Model {
     events: usize,
     open: BTreeMap<usize, Open>,
     ended: BTreeMap<usize, &'static str>,
-    decided: Vec<usize>,
-    running: Option<usize>,
+    /// The proposal of every number, the first one first.
+    numbers: Vec<Number>,
+    /// What runs, and until when somebody may start it.
+    running: Option<(usize, u64)>,
     /// When the next unit of the budget would be exactly full again.
     full_at: u64,
     taken: Vec<u64>,
@@ -130,6 +145,14 @@ impl Model {
         }
     }
 
+    /// The same goes on under the next number, once nobody can start it by any honest clock.
+    fn go_on(&mut self) {
+        if let Some((of, _)) = self.running.filter(|(_, expires)| self.now > expires + SKEW) {
+            self.running = Some((of, self.now + START));
+            self.numbers.push(Number { of, continues: true });
+        }
+    }
+
     /// The oldest approval goes first, if nothing runs and the budget has a unit.
     fn settle(&mut self) {
         while self.running.is_none() {
@@ -145,10 +168,10 @@ impl Model {
             let Some((_, _, _, p)) = oldest else { return };
             self.full_at = full_at;
             self.taken.push(self.now);
-            self.open.remove(&p);
+            let until = self.open.remove(&p).expect("open").expires;
             self.ended.insert(p, "decided");
-            self.decided.push(p);
-            self.running = Some(p);
+            self.numbers.push(Number { of: p, continues: false });
+            self.running = Some((p, until.min(self.now + START)));
         }
     }
 }
@@ -201,12 +224,19 @@ impl Both {
                 }
             }
             Event::Report(well) => {
-                if let Some(p) = self.model.running {
+                if let Some((p, _)) = self.model.running {
                     let (answer, effect) =
                         if well { ("applied", "effective") } else { ("failed", "none") };
-                    let number = self.model.decided.len() as u64;
+                    let number = self.model.numbers.len() as u64;
                     let body = self.world.report(&alias(p), "a", number, answer, effect);
                     self.both(body, |model| model.running = None);
+                }
+            }
+            Event::Continue(ms) => {
+                self.world.now += ms;
+                if let Ok(number) = DecisionNumber::new(self.model.numbers.len() as u64) {
+                    let cluster = "c".parse().expect("a cluster");
+                    self.both(Body::Continue { cluster, number }, Model::go_on);
                 }
             }
             Event::Pass(ms) => {
@@ -244,13 +274,14 @@ impl Both {
         for bytes in &self.world.leaves {
             match Leaf::parse(bytes).expect("a leaf") {
                 Leaf::Decision(decision) => {
-                    let number = decided.len() as u64 + 1;
+                    let (number, id) = (decided.len() as u64 + 1, decision.proposal.id());
                     assert_eq!(decision.number.get(), number, "token-monotone");
-                    decided.push(decision.proposal.id());
-                    assert!(
-                        ended.insert(decision.proposal.id(), "decided").is_none(),
-                        "veto-final"
-                    );
+                    let continues = decision.continues.map(DecisionNumber::get);
+                    assert!(continues.is_none_or(|former| former + 1 == number), "token-monotone");
+                    decided.push((id, continues.is_some()));
+                    let before = ended.insert(id, "decided");
+                    let expected = continues.map(|_| "decided");
+                    assert_eq!(before, expected, "veto-final");
                 }
                 Leaf::Void(void) => {
                     let how = match void.cause {
@@ -270,8 +301,9 @@ impl Both {
                 | Leaf::Incarnation(_) => {}
             }
         }
+        let numbers = self.model.numbers.iter();
         let expected: Vec<_> =
-            self.model.decided.iter().map(|p| self.world.id(&alias(*p))).collect();
+            numbers.map(|at| (self.world.id(&alias(at.of)), at.continues)).collect();
         assert_eq!(decided, expected, "what was decided, in order");
         let expected: BTreeMap<_, _> =
             self.model.ended.iter().map(|(p, how)| (self.world.id(&alias(*p)), *how)).collect();

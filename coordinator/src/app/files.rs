@@ -114,6 +114,13 @@ pub enum StartError {
     Fault(Arc<Fault>),
 }
 
+impl StartError {
+    /// Another process runs this coordinator: it holds the store.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Self::Store(OpenError::Locked { .. }))
+    }
+}
+
 /// What is read before anything is opened.
 pub(super) struct Files {
     pub(super) charter: Signed<Charter>,

@@ -247,13 +247,19 @@ impl Assembled {
     }
 }
 
-/// The newest charter this disk knows: of its own leaves, or the file's if that is newer.
+/// The newest charter this disk knows: of its own leaves, or the file's if that is newer. The machine
+/// has the one of its snapshot, so that only the leaves behind it are read, however long the log is.
 async fn newest_charter(handle: &Handle, file: &Charter) -> Result<Charter, StartError> {
+    let failed = |error: &dyn std::fmt::Display| StartError::Raft(error.to_string());
+    let covered = handle.machine(|machine| {
+        let ledger = machine.state().ledger()?;
+        Some((ledger.history().size().get(), ledger.charter().clone()))
+    });
+    let (from, covered) = covered.await.map_err(|error| failed(&error))?.unzip();
     let leaves = handle.leaves().stored();
-    let newest = spawn_blocking(move || catalog::newest_charter(&leaves?)).await;
-    let stored = newest
-        .map_err(|error| StartError::Raft(error.to_string()))?
-        .map_err(|error| StartError::Raft(error.to_string()))?;
+    let newest = spawn_blocking(move || catalog::newest_charter(&leaves?, from.unwrap_or(0))).await;
+    let behind = newest.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+    let stored = behind.or(covered);
     let newer = stored.filter(|stored| stored.origin == file.origin && stored.epoch > file.epoch);
     Ok(newer.unwrap_or_else(|| file.clone()))
 }

@@ -50,8 +50,9 @@ fn record(machine: &Machine, now: LogTime) {
         let name = cluster.to_string();
         let running = ledger.running(cluster);
         let held = running.map_or(0.0, |running| seconds_since(now, running.since()));
+        let stuck = ledger.stuck_at(cluster);
         let deadline =
-            running.map_or(0.0, |running| seconds_since(running.expires(), running.since()));
+            running.zip(stuck).map_or(0.0, |(running, at)| seconds_since(at, running.since()));
         gauge!("quorate_slot_held_seconds", "cluster" => name.clone()).set(held);
         gauge!("quorate_slot_deadline_seconds", "cluster" => name.clone()).set(deadline);
         let number = ledger.history().cluster(cluster).and_then(|history| history.number);

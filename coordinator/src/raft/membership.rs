@@ -13,11 +13,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use openraft::{
-    ChangeMembers, Membership, Precondition, ServerState,
+    ChangeMembers, Membership, Precondition, RaftMetrics, ServerState,
     async_runtime::WatchReceiver,
     errors::{ClientWriteError, InitializeError, RaftError},
     type_config::alias::CommittedLeaderIdOf,
@@ -72,7 +73,7 @@ pub async fn reconcile(
     let raft = handle.raft().clone();
     loop {
         charters.borrow_and_update();
-        let sight = Sight::of(&raft);
+        let sight = Sight::of(&raft.metrics().borrow_watched());
         let stepped = tokio::select! {
             () = stop.cancelled() => return,
             stepped = step(&handle, &sight) => stepped,
@@ -95,16 +96,15 @@ pub async fn reconcile(
 struct Sight {
     /// As whom this replica leads, once it has applied everything that earlier leaders committed.
     leads: Option<CommittedLeaderId>,
-    membership: StoredMembership,
+    membership: Arc<StoredMembership>,
     /// Who holds the leader's log but for a few entries.
     caught_up: BTreeSet<u64>,
 }
 
 impl Sight {
-    fn of(raft: &Raft) -> Self {
-        let metrics = raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let membership = (*metrics.membership_config).clone();
+    /// Copies no membership: it is asked at every change of Raft's metrics, each heartbeat's too.
+    fn of(metrics: &RaftMetrics<TypeConfig>) -> Self {
+        let membership = Arc::clone(&metrics.membership_config);
         let leads = metrics.last_applied.filter(|applied| {
             metrics.state == ServerState::Leader
                 && applied.leader_id.term == metrics.current_term
@@ -129,7 +129,7 @@ fn is_caught_up(matched: Option<LogId>, last_index: u64) -> bool {
 /// Resolves once the replica sees something else than `sight`, or Raft has ended.
 async fn changes(raft: &Raft, sight: &Sight) {
     let mut metrics = raft.metrics();
-    while Sight::of(raft) == *sight {
+    while Sight::of(&metrics.borrow_watched()) == *sight {
         if metrics.changed().await.is_err() {
             return std::future::pending().await;
         }

@@ -1,6 +1,6 @@
 //! Raft between coordinators: openraft over tonic.
 //!
-//! This folder, `handle.rs` and the crate `quorate-store` are the only places that name an openraft
+//! This folder, `handle` and the crate `quorate-store` are the only places that name an openraft
 //! type. Reading order: [`peers`] (who is where, one channel per lane), [`envelope`] (who speaks to
 //! whom, in which log), [`network`] (what we send), `heartbeat` (on one open stream), [`server`]
 //! (what we accept), [`clock_door`] (entries from the future are lost messages), [`membership`] (the
@@ -29,8 +29,7 @@ use crate::config::RaftConfig;
 /// The replica.
 pub type Raft = openraft::Raft<TypeConfig, StateMachine>;
 
-/// What openraft is run with. `allow_log_reversion` and `enable_leader_restore` stay off: upstream
-/// names them unsafe with a transient state machine and a `committed` that is not fsynced.
+/// What openraft is run with.
 pub fn config(network: &str, raft: &RaftConfig) -> Result<Arc<openraft::Config>, ConfigError> {
     openraft::Config {
         cluster_name: network.to_owned(),
@@ -47,6 +46,11 @@ pub fn config(network: &str, raft: &RaftConfig) -> Result<Arc<openraft::Config>,
         // Larger than the snapshot distance, or snapshots never cure the lag.
         replication_lag_threshold: raft.snapshot_entries * 2,
         install_snapshot_timeout: 10_000,
+        allow_log_reversion: Some(false),
+        // Left out it means yes. A leader sends entries while its own disk still writes them: one that
+        // came back as the leader of the same term, without what its disk had lost, would give the
+        // same term and index to another entry (*log-append-only*).
+        enable_leader_restore: Some(false),
         ..openraft::Config::default()
     }
     .validate()

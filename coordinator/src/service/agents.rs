@@ -5,7 +5,7 @@ use quorate_attest::{
     id::{ClusterId, KeyName},
     signed::Signed,
 };
-use quorate_core::{Body, Novelty, Outcome, SlotChange, freshness};
+use quorate_core::{Body, Outcome, SlotChange, freshness};
 use quorate_proto::{
     page::Page,
     pb::v1::{
@@ -53,12 +53,12 @@ impl Agents for Context {
         own_text(&caller, &claim.statement.agent)?;
         let body = Body::Claim(claim.clone());
         let (_, written) = self.write(body.clone(), &caller, &request.request_id).await?;
-        let Outcome::Claimed { token, novelty, .. } = self.claimed_here(&claim, body).await? else {
+        let Outcome::Claimed { token, fresh, .. } = self.claimed_here(&claim, body).await? else {
             return Err(Status::internal("a claim was answered like something else"));
         };
         let time = self.machine(|machine| machine.state().time()).await?;
         Ok(Response::new(ClaimResponse {
-            fresh: novelty == Novelty::New,
+            fresh,
             token: token.to_string(),
             applied_index: written.index,
             time: Some(time.into()),

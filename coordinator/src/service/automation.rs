@@ -4,6 +4,7 @@ use quorate_attest::{
     id::{ClusterId, ProposalId},
     leaf::{Leaf, LeafKind as Kind},
     log_time::LogTime,
+    number::DecisionNumber,
     operator_statement::{Act, Override, Pause},
     signed::Signed,
     text::Statement as _,
@@ -14,15 +15,16 @@ use quorate_proto::{
     pb::v1::{
         self as pb, ListActionsRequest, ListActionsResponse, ListBudgetsRequest,
         ListBudgetsResponse, ListIncidentsRequest, ListIncidentsResponse, ListOverridesRequest,
-        ListOverridesResponse, ListPausesRequest, ListPausesResponse, SubmitActRequest,
-        SubmitActResponse, SubmitOverrideRequest, SubmitOverrideResponse, SubmitPauseRequest,
-        SubmitPauseResponse, automation_server::Automation,
+        ListOverridesResponse, ListPausesRequest, ListPausesResponse, ReissueActionRequest,
+        ReissueActionResponse, SubmitActRequest, SubmitActResponse, SubmitOverrideRequest,
+        SubmitOverrideResponse, SubmitPauseRequest, SubmitPauseResponse,
+        automation_server::Automation,
     },
 };
 use tokio::task::spawn_blocking;
 use tonic::{Request, Response, Status};
 
-use super::{Context, caller, incidents, leaves, parse_optional, show, verify};
+use super::{Context, caller, incidents, leaves, malformed, parse, parse_optional, show, verify};
 
 #[tonic::async_trait]
 impl Automation for Context {
@@ -154,6 +156,33 @@ impl Automation for Context {
         Ok(Response::new(ListActionsResponse { actions, read: Some(read) }))
     }
 
+    async fn reissue_action(
+        &self,
+        request: Request<ReissueActionRequest>,
+    ) -> Result<Response<ReissueActionResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let name = request.decision.ok_or_else(|| malformed("decision", "it is missing"))?;
+        let cluster: ClusterId = parse("decision.cluster", &name.cluster)?;
+        let number = DecisionNumber::new(name.number)
+            .map_err(|error| malformed("decision.number", error))?;
+        verify::operator_in_force(&self.handle, Some(&caller.key_name()))?;
+        self.expect(request.expect, Some(cluster.clone())).await?;
+        let body = Body::Continue { cluster, number };
+        if request.validate_only {
+            let outcome = self.consider(body).await?;
+            return Ok(Response::new(ReissueActionResponse {
+                leaf_index: None,
+                ..continued(&outcome)?
+            }));
+        }
+        let (outcome, written) = self.write(body, &caller, &request.request_id).await?;
+        let response =
+            ReissueActionResponse { applied_index: written.index, ..continued(&outcome)? };
+        tracing::info!(%caller, token = response.token, "re-issued");
+        Ok(Response::new(response))
+    }
+
     async fn list_incidents(
         &self,
         request: Request<ListIncidentsRequest>,
@@ -185,6 +214,18 @@ fn recorded(outcome: &Outcome) -> Result<u64, Status> {
         return Err(Status::internal("an operators' text was answered like something else"));
     };
     Ok(index.get())
+}
+
+fn continued(outcome: &Outcome) -> Result<ReissueActionResponse, Status> {
+    let Outcome::Continued { token, index } = outcome else {
+        return Err(Status::internal("a re-issue was answered like something else"));
+    };
+    Ok(ReissueActionResponse {
+        number: token.number.get(),
+        token: token.to_string(),
+        leaf_index: Some(index.get()),
+        applied_index: 0,
+    })
 }
 
 fn names(lines: &[quorate_attest::note::SignatureLine]) -> Vec<String> {
@@ -249,8 +290,13 @@ impl Context {
         let now = self.now();
         let in_force = self
             .machine(move |machine| {
-                let ledger = machine.state().ledger();
-                ledger.map(|ledger| ledger.history().pauses(now).cloned().collect::<Vec<_>>())
+                let history = machine.state().ledger()?.history();
+                // Not whoever signed the leaf: some of them may have lifted their part since.
+                let held = |pause: &Pause| {
+                    let holders = history.holders_of(pause).map(ToString::to_string);
+                    (pause.clone(), holders.collect::<Vec<_>>())
+                };
+                Some(history.pauses(now).map(held).collect::<Vec<_>>())
             })
             .await?
             .unwrap_or_default();
@@ -259,13 +305,13 @@ impl Context {
         }
         let view = self.view()?;
         let found = spawn_blocking(move || {
-            let find = |statement: Pause| {
+            let find = |(statement, holders): (Pause, Vec<String>)| {
                 let digest = statement.digest();
                 let at = find_note(&view, Kind::Pause, |leaf| {
                     let Leaf::Pause(signed) = leaf else { return None };
-                    (signed.statement.digest() == digest).then(|| names(&signed.lines))
+                    (signed.statement.digest() == digest).then_some(())
                 });
-                show::pause(&statement, at)
+                show::pause(&statement, at.map_or(0, |(index, ())| index), holders)
             };
             in_force.into_iter().map(find).collect()
         });
@@ -303,14 +349,21 @@ fn held(
         let (Some(slot), Some(running)) = (ledger.slot(cluster), ledger.running(cluster)) else {
             return (free, None);
         };
-        let stuck = running.expires() < now && !slot.awaited.is_empty();
-        let command = format!("quorate action abandon --cluster {cluster} {}", slot.token);
+        let deadline = ledger.stuck_at(cluster);
+        let stuck = deadline.is_some_and(|deadline| deadline <= now);
+        // R8: an action of an older epoch cannot go on, only be given up.
+        let can_go_on = running.head().epoch == ledger.charter().epoch;
+        let command = |verb, helps| match helps {
+            true => format!("quorate action {verb} {cluster}/{}", slot.token.number),
+            false => String::new(),
+        };
         let shown = pb::Action {
             since: Some(running.since().into()),
-            deadline: Some(running.expires().into()),
+            deadline: deadline.map(Into::into),
             stuck,
             awaited: slot.awaited.iter().map(ToString::to_string).collect(),
-            command: if stuck { command } else { String::new() },
+            command: command("reissue", stuck && can_go_on),
+            last_resort: command("abandon", stuck),
             ..free
         };
         (shown, Some(slot.token.number.get()))

@@ -28,7 +28,7 @@ struct Story {
     outcomes: Vec<(u64, Report)>,
     voided: bool,
     abandoned: bool,
-    continued: bool,
+    continued_by: Option<DecisionNumber>,
     acknowledged: Option<(String, String)>,
 }
 
@@ -148,15 +148,19 @@ impl Story {
             {
                 self.outcomes.push((at, outcome.report.statement.clone()));
             }
-            Leaf::Void(void)
-                if void.cluster == decision.cluster && void.refused() == Some(decision.number) =>
-            {
-                self.voided = true;
+            Leaf::Void(void) if void.cluster == decision.cluster => {
+                let refused = void.refused();
+                self.voided |= refused == Some(decision.number);
+                // A continuation that was never certified: this decision holds the slot again.
+                self.continued_by = self.continued_by.filter(|number| Some(*number) != refused);
             }
             Leaf::Decision(later) if later.cluster == decision.cluster => {
-                self.continued |= later.continues == Some(decision.number);
+                if later.continues == Some(decision.number) {
+                    self.continued_by = Some(later.number);
+                }
                 // The first abandon after it is of the decision that held the slot then.
-                let is_settled = self.continued || self.voided || !self.outcomes.is_empty();
+                let is_settled =
+                    self.continued_by.is_some() || self.voided || !self.outcomes.is_empty();
                 self.abandoned |= later.proposal.kind == Remediation::Abandon && !is_settled;
             }
             Leaf::Act(act) => self.acknowledge(act, decision, token),
@@ -233,6 +237,7 @@ fn show(placed: &Placed, live: &Live, certified: u64, full: bool) -> pb::Decisio
         refused_by: Vec::new(),
         leaf: if full { bytes.clone() } else { Vec::new() },
         certificate: Vec::new(),
+        continued_by: story.continued_by.map_or(0, DecisionNumber::get),
     }
 }
 
@@ -244,7 +249,7 @@ fn state(placed: &Placed, live: &Live, is_certified: bool) -> DecisionState {
     if story.abandoned {
         return DecisionState::Abandoned;
     }
-    if story.continued {
+    if story.continued_by.is_some() {
         return DecisionState::Continued;
     }
     let executors = placed.decision.proposal.executor.len();

@@ -131,7 +131,6 @@ fn facts(rejection: &Rejection, problem: Problem) -> Problem {
             let awaited = awaited.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
             let (decision, since) = (by.number, timestamp(*since));
             with!(problem, cluster, decision, "token" = by, since, awaited)
-                .command(format_args!("quorate action current --cluster {cluster}"))
         }
         R::BreakerOpen { cluster, target, attempts, cap, .. } => {
             with!(problem, "key" = format!("{cluster}/target/{target}"), attempts, cap)

@@ -1,7 +1,8 @@
 //! What another coordinator forwards is verified exactly like what comes in at our own door.
 //!
 //! A peer vouches only for its caller's identity (mutual TLS ended there). Everything else is in
-//! the signed texts, so a lying follower gets nothing into the log that a client could not.
+//! the signed texts, so a lying follower gets nothing into the log that a client could not: but for a
+//! re-issue, which no text asks for, and which can only let a certified action go on.
 
 use quorate_attest::{
     history::Refusers, id::KeyName, key::VerifierKey, note::SignatureLine, refusal::Refusal,
@@ -74,7 +75,11 @@ pub(crate) async fn verify(
             }
             Body::Support { coordinator, version }
         }
-        body @ (Body::Found(_) | Body::Continue { .. } | Body::Tick) => {
+        body @ Body::Continue { .. } => {
+            verify::operator_in_force(handle, caller)?;
+            body
+        }
+        body @ (Body::Found(_) | Body::Tick) => {
             return Err(Status::permission_denied(format!("only a leader proposes: {body}")));
         }
     })

@@ -230,9 +230,9 @@ fn stale_facts(machine: &Machine, cluster: &ClusterId, now: LogTime) -> Option<S
 fn judge_by_stale_facts(block: &mut pb::Refusal, age: Span) {
     if block.command.starts_with("quorate override ") {
         block.command.clear();
-        let seconds = age.get() / 1_000;
+        let age = age.words();
         block.message +=
-            &format!("; facts are {seconds} s old; agents refresh them once a proposal is open");
+            &format!("; facts are {age} old; agents refresh them once a proposal is open");
     }
 }
 
@@ -307,9 +307,8 @@ pub(crate) fn agent(machine: &Machine, name: &KeyName, now: LogTime) -> Option<p
     })
 }
 
-/// A pause in force.
-pub(crate) fn pause(pause: &Pause, at: Option<(u64, Vec<String>)>) -> pb::Pause {
-    let (leaf_index, operators) = at.unwrap_or_default();
+/// A pause in force, and the operators who still hold it.
+pub(crate) fn pause(pause: &Pause, leaf_index: u64, operators: Vec<String>) -> pb::Pause {
     pb::Pause {
         id: pause.digest().to_string(),
         cluster: match &pause.cluster {
@@ -359,5 +358,28 @@ pub(crate) fn charter(signed: &Signed<Charter>, leaf_index: u64, full: bool) -> 
         operators: charter.operator.iter().map(|line| line.key.to_string()).collect(),
         clusters: charter.cluster.iter().map(cluster).collect(),
         note: if full { signed.to_bytes() } else { Vec::new() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_override_a_rule_because_of_old_facts() {
+        let refusal = |command: &str| {
+            let command = command.to_owned();
+            pb::Refusal { message: "n4 answers".to_owned(), command, ..pb::Refusal::default() }
+        };
+        let mut block = refusal("quorate override sign --rule partition-not-death");
+        judge_by_stale_facts(&mut block, Span::from_secs(3_725));
+        assert_eq!(block.command, "");
+        assert_eq!(
+            block.message,
+            "n4 answers; facts are 1h2m5s old; agents refresh them once a proposal is open"
+        );
+        let mut other = refusal("quorate decision ack shop/1");
+        judge_by_stale_facts(&mut other, Span::from_secs(3_725));
+        assert_eq!(other, refusal("quorate decision ack shop/1"), "no rule is overridden here");
     }
 }

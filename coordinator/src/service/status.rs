@@ -133,8 +133,10 @@ impl Context {
             alarms.push(alarm("store-quota", message));
         }
         for action in actions.iter().filter(|action| action.stuck) {
-            let awaited = action.awaited.join(", ");
-            let message = format!("{}: no report from {awaited}", action.cluster);
+            let message = match action.awaited.as_slice() {
+                [] => format!("{}: only an abandon frees the slot", action.cluster),
+                awaited => format!("{}: no report from {}", action.cluster, awaited.join(", ")),
+            };
             alarms.push(pb::Alarm { since: action.deadline, ..alarm("stuck", message) });
         }
         alarms

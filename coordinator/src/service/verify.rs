@@ -6,7 +6,7 @@ use metrics::counter;
 use quorate_attest::{
     agent_statement::{Claim, Observe, Report},
     charter::{Charter, CharterError},
-    id::Origin,
+    id::{KeyName, Origin},
     key::{KeyError, VerifierKey},
     note::{KeyRing, NoteError, SignatureLine},
     number::Epoch,
@@ -92,6 +92,19 @@ pub(crate) async fn verified<S: Bound>(
 pub(crate) fn in_force(handle: &Handle) -> Result<Arc<InForce>, Status> {
     let none = || Problem::new(ErrorCode::NoQuorum, "the log has no charter yet").into();
     handle.in_force().ok_or_else(none)
+}
+
+/// Whether an operator of the charter in force asks. For what no text is signed for: who a
+/// certificate names may have left since it was made.
+pub(crate) fn operator_in_force(handle: &Handle, caller: Option<&KeyName>) -> Result<(), Status> {
+    let charter = &in_force(handle)?.charter;
+    if caller.is_some_and(|caller| charter.operator(caller).is_some()) {
+        return Ok(());
+    }
+    let caller = caller.map_or("nobody", KeyName::as_str);
+    let what = format!("{caller} is no operator of charter epoch {}", charter.epoch);
+    let problem = Problem::new(ErrorCode::RoleNotAllowed, what);
+    Err(problem.with("role", caller).with("admits", "operators").into())
 }
 
 /// The same for a text that was parsed before: where it belongs, then its signatures.

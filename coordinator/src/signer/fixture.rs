@@ -5,6 +5,7 @@ use quorate_attest::{
         AgentLine, AgentMode, BudgetLimit, BudgetLine, Charter, ClassLine, ClassPolicy,
         ClusterLine, Gate, Limited, MemberLine, OperatorLine, RuleLine,
     },
+    history::History,
     id::{ClusterId, Digest, KeyName, NetworkName, Nonce, Origin},
     key::{CosignSigner, NoteSigner, SecretKey},
     leaf::{Decision, Leaf, Void, VoidCause},
@@ -14,7 +15,7 @@ use quorate_attest::{
     proposal::Proposal,
     refusal::{Cause, Refusal},
     remediation::{Class, Kind},
-    signed::Signed,
+    signed::{Signatures, Signed},
     vote::{Verdict, Veto, Vote},
 };
 use zeroize::Zeroizing;
@@ -126,10 +127,26 @@ fn budget(limited: Limited) -> BudgetLine {
     BudgetLine { scope: Scope::All, limited, limit }
 }
 
-/// A charter signed by its operators, as leaf 0.
+/// A charter signed by all operators, as a leaf.
 pub(super) fn founding(charter: Charter) -> Leaf {
     let lines = ["ana", "bob", "cyd"].map(|id| operator(id).sign(&charter)).to_vec();
     Leaf::Charter(Signed::new(charter, lines))
+}
+
+/// The log of that charter alone.
+pub(super) fn history() -> History {
+    History::found(&founding(charter()), Signatures::Verify).unwrap().0
+}
+
+/// The log after an amendment of it.
+pub(super) fn amended(change: impl FnOnce(&mut Charter)) -> History {
+    let mut history = history();
+    let mut next = charter();
+    next.epoch = next.epoch.next().unwrap();
+    next.previous = Some(charter().id());
+    change(&mut next);
+    history.append(&founding(next), Signatures::Verify).unwrap();
+    history
 }
 
 /// A decision of a proposal, as a leaf could hold it.

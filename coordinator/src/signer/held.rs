@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use quorate_attest::{
     agent_statement::Observe,
     charter::Charter,
-    history::effect_of_veto,
+    history::{History, effect_of_veto},
     id::{KeyName, ProposalId},
-    proposal::Proposal,
+    leaf::Decision,
     signed::Signed,
     vote::Veto,
 };
@@ -82,14 +82,21 @@ impl Held {
         newer
     }
 
-    /// Whether a held veto ends this proposal: one that counts, or its proposer's own, who withdraws.
-    /// None but that stands against an abandon.
-    pub fn vetoes_against(&self, charter: &Charter, proposal: &Proposal) -> bool {
-        let id = proposal.id();
-        self.vetoes
-            .keys()
-            .filter(|(vetoed, _)| *vetoed == id)
-            .any(|(_, signer)| effect_of_veto(charter, proposal, signer).is_some())
+    /// Whether a held veto ends this decision: one that counts, or its proposer's own, who withdraws.
+    /// Whoever could veto it when it was made still can: the charter of its own epoch says.
+    ///
+    /// None stands against an abandon, not even a withdrawal: it takes no slot, so no void could
+    /// resolve its refusal, and nothing would be certified any more. Until it is decided the machine
+    /// takes the withdrawal.
+    pub fn vetoes_against(&self, history: &History, decision: &Decision) -> bool {
+        let proposal = &decision.proposal;
+        let (charter, id) = (charter_of(history, decision), proposal.id());
+        proposal.kind.takes_slot()
+            && self
+                .vetoes
+                .keys()
+                .filter(|(vetoed, _)| *vetoed == id)
+                .any(|(_, signer)| effect_of_veto(charter, proposal, signer).is_some())
     }
 
     /// Every veto held, the newest first.
@@ -105,26 +112,33 @@ impl Held {
     }
 }
 
+/// The charter a decision was made under. If that is forgotten nobody may start the decision any
+/// more, and the one in force has to do.
+pub(super) fn charter_of<'a>(history: &'a History, decision: &Decision) -> &'a Charter {
+    history.charter_of_epoch(decision.epoch).unwrap_or(history.charter())
+}
+
 #[cfg(test)]
 mod tests {
-    use quorate_attest::remediation::Kind;
+    use quorate_attest::{proposal::Proposal, remediation::Kind};
 
     use super::{
-        super::fixture::{agent, charter, operator, proposal, veto},
+        super::fixture::{agent, amended, charter, decision, history, operator, proposal, veto},
         *,
     };
+
+    fn is_against(held: &Held, proposal: &Proposal) -> bool {
+        held.vetoes_against(&history(), &decision(proposal, 1))
+    }
 
     #[test]
     fn a_veto_that_does_not_count_hides_none_that_does() {
         let (charter, proposal) = (charter(), proposal(&operator("ana"), 1));
         let mut held = Held::default();
         assert!(held.veto(&veto(&proposal, &[&agent("n1")]), &charter));
-        assert!(
-            !held.vetoes_against(&charter, &proposal),
-            "an agent's, of somebody else's proposal"
-        );
+        assert!(!is_against(&held, &proposal), "an agent's, of somebody else's proposal");
         assert!(held.veto(&veto(&proposal, &[&operator("bob")]), &charter));
-        assert!(held.vetoes_against(&charter, &proposal));
+        assert!(is_against(&held, &proposal));
         assert!(!held.veto(&veto(&proposal, &[&operator("bob")]), &charter), "known");
     }
 
@@ -134,12 +148,12 @@ mod tests {
         let mut held = Held::default();
         assert!(!held.veto(&veto(&own, &[&operator("zoe")]), &charter), "of nobody");
         assert!(held.veto(&veto(&own, &[&agent("n1")]), &charter));
-        assert!(held.vetoes_against(&charter, &own));
-        assert!(!held.vetoes_against(&charter, &proposal(&agent("n1"), 2)), "another proposal");
+        assert!(is_against(&held, &own));
+        assert!(!is_against(&held, &proposal(&agent("n1"), 2)), "another proposal");
     }
 
     #[test]
-    fn no_veto_stands_against_an_abandon_but_its_proposer_withdraws_it() {
+    fn nothing_stands_against_an_abandon_because_no_void_could_follow() {
         let charter = charter();
         let abandon = Proposal {
             kind: Kind::Abandon,
@@ -149,9 +163,9 @@ mod tests {
         };
         let mut held = Held::default();
         assert!(held.veto(&veto(&abandon, &[&operator("bob")]), &charter));
-        assert!(!held.vetoes_against(&charter, &abandon), "an abandon ignores vetoes");
+        assert!(!is_against(&held, &abandon), "an abandon ignores vetoes");
         assert!(held.veto(&veto(&abandon, &[&operator("ana")]), &charter));
-        assert!(held.vetoes_against(&charter, &abandon));
+        assert!(!is_against(&held, &abandon), "its own proposer comes too late");
     }
 
     #[test]
@@ -159,7 +173,7 @@ mod tests {
         let (charter, own) = (charter(), proposal(&agent("n3"), 1));
         let mut held = Held::default();
         assert!(held.veto(&veto(&own, &[&agent("n3")]), &charter));
-        assert!(held.vetoes_against(&charter, &own));
+        assert!(is_against(&held, &own));
     }
 
     #[test]
@@ -172,10 +186,24 @@ mod tests {
             held.veto(&veto(&proposal(&operator("ana"), nonce), &[&agent("n2")]), &charter);
         }
         assert_eq!(held.vetoes().count(), OF_AGENT_MAX + 1);
-        assert!(held.vetoes_against(&charter, &first), "the operator's is still there");
+        assert!(is_against(&held, &first), "the operator's is still there");
         let newest = proposal(&operator("ana"), 99).id();
         assert_eq!(held.vetoes().next().map(|veto| veto.statement.proposal), Some(newest));
         held.forget(|proposal| *proposal == first.id());
-        assert!(!held.vetoes_against(&charter, &first), "it is over");
+        assert!(!is_against(&held, &first), "it is over");
+    }
+
+    #[test]
+    fn whoever_could_veto_when_it_was_decided_still_can_under_another_charter() {
+        let decided = decision(&proposal(&operator("ana"), 1), 1);
+        let mut held = Held::default();
+        assert!(held.veto(&veto(&decided.proposal, &[&operator("cyd")]), &charter()));
+        let after = amended(|charter| {
+            charter
+                .operator
+                .retain(|line| line.key.name().as_str() != "quorate.test/net/operator/cyd")
+        });
+        assert!(after.charter().operator(operator("cyd").vkey().name()).is_none());
+        assert!(held.vetoes_against(&after, &decided));
     }
 }

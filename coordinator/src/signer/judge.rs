@@ -5,6 +5,7 @@ use std::time::Duration;
 use metrics::counter;
 use quorate_attest::{
     charter::Charter,
+    history::Refusers,
     refusal::{Cause, Refusal},
     signed::Signed,
 };
@@ -13,7 +14,6 @@ use quorate_store::{LeavesView, SignRefused};
 use tokio::time::Instant;
 
 use super::{
-    liveness::CLOCK_REFUSED,
     task::{Task, head_policy},
     verify::{Differs, Suspect, Verifier, VerifyError},
 };
@@ -126,19 +126,15 @@ impl Task {
     async fn cause_against(&self, suspect: &Suspect) -> Option<Cause> {
         let decision = &suspect.decision;
         let now = self.handle.clock().now();
-        if decision.time.since(now) > CLOCK_REFUSED {
-            return Some(Cause::Clock);
-        }
         // The machine has applied at least what the judged view holds.
         let term = self.handle.machine(|machine| machine.state().applied().term).await.ok()?;
-        if self.liveness.is_dated_back(suspect.index, term, decision.time, now) {
+        if self.liveness.refuses_time_of(decision, suspect.index, term, now) {
             return Some(Cause::Clock);
         }
         // What goes on was decided before: a veto comes too late for it, and would only stand
         // before the rollback that a harmful effect needs.
-        if decision.continues.is_none()
-            && self.held.vetoes_against(&self.charter, &decision.proposal)
-        {
+        let history = self.verifier.as_ref().and_then(Verifier::history)?;
+        if decision.continues.is_none() && self.held.vetoes_against(history, decision) {
             return Some(Cause::Vetoed);
         }
         let observations: Vec<_> = self
@@ -198,12 +194,13 @@ impl Task {
         let judged = self.judged();
         let Some(verifier) = &self.verifier else { return };
         for suspect in verifier.suspects_from(0).filter(|suspect| suspect.is_bare_in(judged)) {
-            let (leaf, refusals) = (suspect.index, self.refused.of(suspect));
-            let refusals = Self::countable(verifier, suspect, refusals);
+            let leaf = suspect.index;
+            let Some(refusers) = refusers(verifier, suspect) else { continue };
+            let refusals = countable(&refusers, self.refused.of(suspect));
             let recent = self.proposed.get(&leaf).is_some_and(|(count, at)| {
                 *count == refusals.len() && at.elapsed() < PROPOSE_AGAIN
             });
-            if !self.enough_refuse(verifier, suspect) || recent {
+            if !self.enough_of(&refusers, suspect) || recent {
                 continue;
             }
             self.proposed.insert(leaf, (refusals.len(), Instant::now()));
@@ -223,24 +220,21 @@ impl Task {
     /// Whether so many refuse a decision that it can never be certified alone, under the charter it
     /// was made in or the one in force.
     pub(super) fn enough_refuse(&self, verifier: &Verifier, suspect: &Suspect) -> bool {
-        let refusers = verifier.history().and_then(|it| it.refusers(suspect.decision.epoch));
-        refusers.is_some_and(|refusers| {
-            refusers.tally(|name| self.refused.has(suspect, name)).is_enough()
-        })
+        refusers(verifier, suspect).is_some_and(|refusers| self.enough_of(&refusers, suspect))
     }
 
-    /// Without those of coordinators that neither charter has: the machine takes all or none.
-    fn countable(
-        verifier: &Verifier,
-        suspect: &Suspect,
-        mut refusals: Vec<Signed<Refusal>>,
-    ) -> Vec<Signed<Refusal>> {
-        let refusers = verifier.history().and_then(|it| it.refusers(suspect.decision.epoch));
-        let counts = |refusal: &Signed<Refusal>| {
-            let of_line = |line| refusers.as_ref().and_then(|it| it.of_line(line));
-            refusal.lines.iter().all(|line| of_line(line).is_some())
-        };
-        refusals.retain(counts);
-        refusals
+    fn enough_of(&self, refusers: &Refusers, suspect: &Suspect) -> bool {
+        refusers.tally(|name| self.refused.has(suspect, name)).is_enough()
     }
+}
+
+/// Whose refusals of a decision count.
+fn refusers(verifier: &Verifier, suspect: &Suspect) -> Option<Refusers> {
+    verifier.history()?.refusers(suspect.decision.epoch)
+}
+
+/// Without those of coordinators that neither charter has: the machine takes all or none.
+fn countable(refusers: &Refusers, mut refusals: Vec<Signed<Refusal>>) -> Vec<Signed<Refusal>> {
+    refusals.retain(|refusal| refusal.lines.iter().all(|line| refusers.of_line(line).is_some()));
+    refusals
 }

@@ -17,11 +17,15 @@
 //! * A mark's size is read after its index was applied, so what was caught up with lies below it.
 //! * A mark replaces another only after every decision below it was held against that one.
 //!
-//! Continuations and abandons are stamped anew like every command, so they are held to it as well.
+//! Continuations are stamped anew like every command, so they are held to it as well. An abandon is
+//! not refused for its time: see [`Liveness::refuses_time_of`].
 
 use std::time::Duration;
 
-use quorate_attest::log_time::{LogTime, Span};
+use quorate_attest::{
+    leaf::Decision,
+    log_time::{LogTime, Span},
+};
 use tokio::time::Instant;
 
 use crate::raft::clock_door::Calm;
@@ -29,7 +33,7 @@ use crate::raft::clock_door::Calm;
 /// A decision dated further from our own clock than this is refused: ahead of it now, or behind it
 /// when the leader was calm. An honest clock differs by 2 s at most; the rest is for entries that
 /// wait in a queue or for a majority, and for a machine under load.
-pub(super) const CLOCK_REFUSED: Span = Span::from_millis(10_000);
+const CLOCK_REFUSED: Span = Span::from_millis(10_000);
 
 /// What was sent before a calm message may still be on its way through our own buffers, if this
 /// process was not scheduled for a while: it has to be applied before the leaves are counted.
@@ -79,10 +83,28 @@ impl Liveness {
         self.mark.map(|mark| mark.at)
     }
 
+    /// Whether a decision at `leaf` is to be refused for its time; `term` as below.
+    ///
+    /// Never an abandon: it takes no slot, so no void could resolve its refusal, and nothing would
+    /// be certified any more. Dated back it is still what two operators signed, of the decision that
+    /// holds the slot, and the older its time the longer it has to wait for that one's expiry. Dated
+    /// ahead it is not cosigned until our own clock is there, which needs no refusal.
+    pub(super) fn refuses_time_of(
+        &self,
+        decision: &Decision,
+        leaf: u64,
+        term: u64,
+        now: LogTime,
+    ) -> bool {
+        let time = decision.time;
+        decision.proposal.kind.takes_slot()
+            && (time.since(now) > CLOCK_REFUSED || self.is_dated_back(leaf, term, time, now))
+    }
+
     /// Whether a decision at `leaf` is dated back to `time`. `term` is of an entry at or behind the
     /// one that made the leaf; terms never fall, so the leaf is of the mark's leader if both agree.
     /// A clock of ours that was set back since says no more than it says now.
-    pub(super) fn is_dated_back(&self, leaf: u64, term: u64, time: LogTime, now: LogTime) -> bool {
+    fn is_dated_back(&self, leaf: u64, term: u64, time: LogTime, now: LogTime) -> bool {
         self.mark.is_some_and(|mark| {
             mark.term == term && leaf >= mark.size && mark.at.min(now).since(time) > CLOCK_REFUSED
         })
@@ -91,7 +113,12 @@ impl Liveness {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use quorate_attest::remediation::Kind;
+
+    use super::{
+        super::fixture::{decision, operator, proposal},
+        *,
+    };
 
     const TERM: u64 = 3;
 
@@ -124,6 +151,22 @@ mod tests {
         assert!(!is_dated_back(6, TERM, 0), "it stood there before");
         assert!(!is_dated_back(7, TERM + 1, 0), "another leader's, maybe from behind a cut");
         assert!(!Liveness::default().is_dated_back(7, TERM, at(0), at(105)), "nothing is known");
+    }
+
+    #[test]
+    fn an_abandon_is_refused_for_no_time_because_no_void_could_follow() {
+        let liveness = marked();
+        let refuses = |kind, seconds| {
+            let mut decision = decision(&proposal(&operator("ana"), 1), 1);
+            decision.proposal.kind = kind;
+            decision.time = at(seconds);
+            liveness.refuses_time_of(&decision, 7, TERM, at(105))
+        };
+        for (seconds, is_refused) in [(0, true), (89, true), (90, false), (115, false), (116, true)]
+        {
+            assert_eq!(refuses(Kind::Restart, seconds), is_refused, "{seconds} s");
+            assert!(!refuses(Kind::Abandon, seconds), "{seconds} s");
+        }
     }
 
     #[test]

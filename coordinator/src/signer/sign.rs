@@ -100,6 +100,7 @@ impl Task {
     fn signable(&self) -> u64 {
         let judged = self.judged();
         let Some(verifier) = &self.verifier else { return 0 };
+        let Some(history) = verifier.history() else { return 0 };
         if verifier.newest_time().is_some_and(|time| self.handle.clock().is_ahead(time)) {
             return self.signed;
         }
@@ -109,7 +110,7 @@ impl Task {
             let is_new = suspect.index >= self.signed;
             suspect.is_bare_in(judged)
                 && (self.has_refused(suspect.index)
-                    || is_new && self.windows.is_open(&self.charter, &suspect.decision, now))
+                    || is_new && self.windows.is_open(history, &suspect.decision, now))
         };
         let decisions = verifier.suspects_from(0).filter(is_barred).map(|suspect| suspect.index);
         // The machine counts the names under refusals; whoever cosigns counts signatures.

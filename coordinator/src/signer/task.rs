@@ -247,7 +247,9 @@ impl Task {
                 refusals.into_iter().for_each(|refusal| self.refusal(refusal))
             }
             Message::Veto(veto) => {
-                if self.held.veto(&veto, &self.charter) {
+                let history = self.verifier.as_ref().and_then(Verifier::history);
+                let of_its_epoch = history.and_then(|it| it.charter_of_epoch(veto.statement.epoch));
+                if self.held.veto(&veto, of_its_epoch.unwrap_or(&self.charter)) {
                     self.send_out();
                 }
             }

@@ -7,11 +7,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use quorate_attest::{
-    charter::Charter, history::excludes, id::ProposalId, leaf::Decision, log_time::Span,
+    charter::Charter,
+    history::{History, excludes},
+    id::ProposalId,
+    leaf::Decision,
+    log_time::Span,
 };
 use tokio::time::Instant;
 
-use super::task::Task;
+use super::{held::charter_of, task::Task};
 use crate::clock::SKEW_MS_MAX;
 
 /// When each approval that may still be vetoed was first seen.
@@ -29,8 +33,8 @@ impl Windows {
     }
 
     /// Whether the window of a decision is still open.
-    pub(super) fn is_open(&self, charter: &Charter, decision: &Decision, now: Instant) -> bool {
-        let Some(veto) = veto_of(charter, decision) else { return false };
+    pub(super) fn is_open(&self, history: &History, decision: &Decision, now: Instant) -> bool {
+        let Some(veto) = veto_of(charter_of(history, decision), decision) else { return false };
         // Clocks may differ, and an approval is seen a moment after it was made.
         let least = Duration::from_millis(veto.get().saturating_sub(SKEW_MS_MAX));
         let seen = self.seen.get(&decision.proposal.id());
@@ -65,5 +69,29 @@ impl Task {
             verifier.suspects_from(0).map(|suspect| suspect.decision.proposal.id())
         });
         self.windows.note(open.into_iter().chain(decided), Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_attest::remediation::{Class, Kind};
+
+    use super::{
+        super::fixture::{amended, decision, history, operator, proposal},
+        *,
+    };
+
+    #[test]
+    fn a_later_charter_does_not_end_the_window_of_what_was_decided_before_it() {
+        let mut wipe = proposal(&operator("ana"), 1);
+        wipe.kind = Kind::WipeMember;
+        let decided = decision(&wipe, 1);
+        let shorter = amended(|charter| {
+            let of_class = charter.class.iter_mut().filter(|it| it.class == Class::Irreversible);
+            of_class.for_each(|line| line.policy.veto = Span::ZERO);
+        });
+        let windows = Windows::default();
+        assert!(windows.is_open(&history(), &decided, Instant::now()), "it was not seen yet");
+        assert!(windows.is_open(&shorter, &decided, Instant::now()));
     }
 }

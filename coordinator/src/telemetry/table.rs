@@ -97,7 +97,7 @@ pub const METRICS: &[Metric] = &[
     row("quorate_raft_messages_refused_total", Counter, &["peer", "reason"], Each, "Messages of a peer refused before Raft saw them."),
     row("quorate_raft_term", Gauge, &[], Each, "Raft's present term."),
     row("quorate_raft_trails_leader_entries", Gauge, &["peer"], Leader, "Log entries a peer is behind the leader."),
-    row("quorate_slot_deadline_seconds", Gauge, &["cluster"], Replicated, "Seconds after which a held slot counts as stuck: the decision's own expiry."),
+    row("quorate_slot_deadline_seconds", Gauge, &["cluster"], Replicated, "Seconds after which a held slot counts as stuck: when nobody may start the decision any more, or the charter's rule `stuck`."),
     row("quorate_slot_held_seconds", Gauge, &["cluster"], Replicated, "How long the slot of a cluster has been held."),
     row("quorate_store_bytes", Gauge, &[], Each, "Bytes of the data directory."),
     row("quorate_store_fsync_seconds", Histogram, &[], Each, "Time of one durable commit of the Raft log."),

@@ -1,6 +1,6 @@
 //! openraft's types, named once.
 //!
-//! Outside this crate and the coordinator's `raft/` and `handle.rs` no file names an openraft
+//! Outside this crate and the coordinator's `raft/` and `handle/` no file names an openraft
 //! type. `leader_id_std` is a decision: with openraft's default two leaders could share a term.
 
 use std::fmt;

@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, join_all};
@@ -220,21 +220,32 @@ async fn the_log_stays_bounded_by_snapshots() {
 async fn concurrent_proposals_share_an_fsync() {
     let directory = tempfile::tempdir().unwrap();
     let commits = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&commits);
+    let held = Arc::new(AtomicBool::new(false));
+    let (counter, gate) = (Arc::clone(&commits), Arc::clone(&held));
     let observer: quorate_store::CommitObserver = Arc::new(move |file, took| {
         if file == StoreFile::Raft {
             assert!(took > Duration::ZERO);
             counter.fetch_add(1, Ordering::Relaxed);
+            while gate.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
     });
     let options = OpenOptions { observer: Some(observer), ..options() };
     let running = start(directory.path(), options, 1_000_000).await;
     write(&running.raft, support::found()).await;
     let before = commits.load(Ordering::Relaxed);
+    // The first write's fsync takes until all others wait behind it, however fast the disk is.
+    held.store(true, Ordering::Relaxed);
     let writes = (1..=256).map(|number| {
         let raft = running.raft.clone();
         tokio::spawn(async move { write(&raft, pause(number)).await })
     });
+    let writes: Vec<_> = writes.collect();
+    let queued = running.raft.wait(Some(Duration::from_secs(30)));
+    let queued = queued.metrics(|metrics| metrics.last_log_index >= Some(257), "all queued").await;
+    held.store(false, Ordering::Relaxed);
+    queued.unwrap();
     for written in join_all(writes).await {
         written.unwrap();
     }

@@ -115,6 +115,14 @@ pub enum AgentError {
     },
 }
 
+impl AgentError {
+    /// Another process runs this agent: it holds the journal.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Self::Journal(JournalFault::InUse { .. }))
+    }
+}
+
 /// An agent, not yet started.
 #[derive(Debug)]
 pub struct Agent;

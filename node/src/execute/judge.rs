@@ -3,9 +3,8 @@
 use quorate_attest::agent_statement::Answer;
 use quorate_attest::certificate::{HeadRelation, OutsideWindow, judge_window, relate_heads};
 use quorate_attest::charter::Charter;
-use quorate_attest::history::Orders;
 
-use super::{Executor, Order, Settled};
+use super::{Executor, Order, Settled, orders_of};
 use crate::journal::Entry;
 use crate::plan::{self, plan_of};
 use crate::trust::Standing;
@@ -41,7 +40,7 @@ impl Executor {
     pub(super) fn may_start(&self, order: &Order, begun: Option<&Entry>) -> May {
         let now = self.clock.now();
         let resumes = match begun {
-            Some(_) if order.orders == Orders::Action => Resumes::Yes,
+            Some(begun) if begun.orders == order.orders => Resumes::Yes,
             Some(_) | None => Resumes::No,
         };
         let view = self.view.borrow().clone();
@@ -62,6 +61,10 @@ impl Executor {
                 }
                 HeadRelation::Same | HeadRelation::Older => {}
             }
+        }
+        // A rollback is not taken for its action: what is ordered is read from the same log.
+        if orders_of(history, decision) != order.orders {
+            return May::NotNow(Settled::Waits("the log has gone on meanwhile".into()));
         }
         // 10: what the leaves after it say, and how fresh they are.
         let standing = view.standing(decision, order.certificate.leaf, &self.name, now);

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use quorate_attest::agent_statement::{Answer, Claim};
 use quorate_attest::certificate::{Certificate, Trusted, verify_certificate};
-use quorate_attest::history::Orders;
+use quorate_attest::history::{History, Orders};
 use quorate_attest::id::{ClusterId, KeyName, Nonce};
 use quorate_attest::key::NoteSigner;
 use quorate_attest::leaf::Decision;
@@ -162,6 +162,8 @@ impl Executor {
         if let Admission::Known(entry) = admission
             && entry.phase != Phase::Accepted
         {
+            // What was ordered then: the log may have gone on to another decision.
+            let order = Order { orders: entry.orders, ..order };
             return self.resume(&order, *entry).await;
         }
         let begun = self.begun(&order).await?;
@@ -219,11 +221,7 @@ impl Executor {
                 format!("certificate refused at step {}: {refused}", refused.step())
             })?;
         let action = Action::of(&certificate.decision.proposal);
-        let slot =
-            history.cluster(&certificate.decision.cluster).and_then(|cluster| cluster.slot());
-        let orders = slot
-            .filter(|slot| slot.token == certificate.token)
-            .map_or(Orders::Action, |slot| slot.orders);
+        let orders = orders_of(history, &certificate.decision);
         Ok(Order { certificate, action, orders })
     }
 
@@ -265,6 +263,7 @@ impl Executor {
             prepared: None,
             started: None,
             report: None,
+            orders: order.orders,
         };
         self.journal
             .with(move |journal| match journal.entry(&entry.cluster, entry.token) {
@@ -351,6 +350,13 @@ enum Granted {
     /// Refused for another reason than the journal.
     Declined(Declined),
     No(Settled),
+}
+
+/// What the log says a decision orders. One that does not hold its slot orders nothing any more.
+fn orders_of(history: &History, decision: &Decision) -> Orders {
+    let slot = history.cluster(&decision.cluster).and_then(|cluster| cluster.slot());
+    let own = slot.filter(|slot| slot.token == decision.token());
+    own.map_or(Orders::Action, |slot| slot.orders)
 }
 
 fn fenced(order: &Order) -> Fenced {

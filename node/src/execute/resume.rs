@@ -60,11 +60,16 @@ impl Executor {
         match (attempt, entry.await?) {
             (ClaimAttempt::Again(_), Some(entry)) => self.probe(order, &entry).await,
             (ClaimAttempt::First(_), _) | (ClaimAttempt::Again(_), None) => {
-                let (cluster, token) = (self.cluster.clone(), order.token());
-                self.journal.with(move |journal| journal.lose_witness(&cluster, token)).await??;
-                self.lost_track(order, &Witness::default()).await
+                self.cannot_tell(order).await
             }
         }
+    }
+
+    /// Nothing here can be measured against, now or when it is asked again.
+    async fn cannot_tell(&self, order: &Order) -> Result<Settled, Halt> {
+        let (cluster, token) = (self.cluster.clone(), order.token());
+        self.journal.with(move |journal| journal.lose_witness(&cluster, token)).await??;
+        self.lost_track(order, &Witness::default()).await
     }
 
     /// An own claim without an entry, or an entry without a witness: nobody here can tell whether
@@ -87,56 +92,69 @@ impl Executor {
         self.settle(order, outcome).await
     }
 
-    /// A continuation: under a higher token, the same action goes on from where the journal left
-    /// it. An executor that was done answers from its journal.
+    /// A continuation: under a higher token, the same action or the same rollback goes on from where
+    /// the journal left it, or the first order of a rollback starts one. What comes of it:
+    ///
+    /// | ordered, begun | phase | what is done |
+    /// |--|--|--|
+    /// | the same | `Started`, `Unknown` | it is probed |
+    /// | the same | `Done` | it is answered from the journal |
+    /// | rollback, action | `Done`, nothing was started | it is declined: there is nothing to undo |
+    /// | rollback, action | `Done`, else | the rollback is carried out |
+    /// | any other | | nothing here can tell: unknown for good |
+    ///
+    /// * *no-double-execution*: one arm has an effect. It is reached while no entry of a rollback went
+    ///   beyond `accepted` here, and on a claim that no process of this agent held before; after it
+    ///   there is such an entry, and every later order finds that one.
+    /// * *single-effect*: a rollback is ordered when everybody has answered for the action. A journal
+    ///   that has not finished the action then is behind its own agent and starts nothing.
+    /// * *Unknown is resolved by probing*, each under what was ordered when it started and against
+    ///   the witness from before it. `Accepted` is never begun.
     pub(super) async fn go_on(
         &self,
         order: &Order,
         begun: &Entry,
         may: May,
     ) -> Result<Settled, Halt> {
-        let prepared = begun.prepared.clone();
-        match (self.claim(order, prepared.clone()).await?, order.orders) {
+        let goes = Goes::from(order.orders, begun);
+        match (self.claim(order, begun.prepared.clone()).await?, goes) {
             (Granted::Start, _) => {}
-            // Going on with an action only probes and reports: that may be done twice, and at any
-            // time. The machine says "held" of whatever this agent claimed under an earlier number.
-            (Granted::Unknown(_) | Granted::Declined(_), Orders::Action) => {}
-            (Granted::Unknown(attempt), Orders::Rollback) => {
+            // To probe and to report may be done twice, and at any time. The machine says "held" of
+            // whatever this agent claimed under an earlier number.
+            (
+                Granted::Unknown(_) | Granted::Declined(_),
+                Goes::Probe | Goes::Answer | Goes::Nowhere,
+            ) => {}
+            (Granted::Unknown(attempt), Goes::Back) => {
                 return self.held_elsewhere(order, attempt).await;
             }
-            (Granted::Declined(_), Orders::Rollback) if matches!(may, May::Never(..)) => {}
-            (Granted::Declined(declined), Orders::Rollback) => {
+            (Granted::Declined(_), Goes::Back) if matches!(may, May::Never(..)) => {}
+            (Granted::Declined(declined), Goes::Back) => {
                 return Ok(Settled::Waits(declined.to_string()));
             }
             (Granted::No(settled), _) => return Ok(settled),
         }
-        match (order.orders, begun.phase) {
-            (Orders::Rollback, Phase::Accepted | Phase::Done | Phase::Abandoned) => {
-                self.roll_back(order, prepared, may).await
-            }
-            // A rollback is ordered when the action has been answered for, so one that is under way
-            // is the rollback itself: probed like everything that has started.
-            (Orders::Action | Orders::Rollback, Phase::Started | Phase::Unknown) => {
+        match (goes, report_of(begun)) {
+            (Goes::Probe, _) => {
                 let entry = Entry { phase: Phase::Started, report: None, ..begun.clone() };
                 self.probe(order, &entry).await
             }
-            (Orders::Action, Phase::Done) => match report_of(begun) {
-                Some(report) => {
-                    let outcome = Outcome {
-                        answer: report.answer,
-                        effect: report.effect,
-                        witness: report.witness,
-                        after: report.evidence.first().copied(),
-                        started: report.started,
-                    };
-                    self.settle(order, outcome).await
-                }
-                None => self.lost_track(order, &Witness::default()).await,
-            },
-            // It ended without this journal, which therefore cannot say what was done.
-            (Orders::Action, Phase::Accepted | Phase::Abandoned) => {
-                self.lost_track(order, &Witness::default()).await
+            (Goes::Answer, Some(report)) => {
+                let outcome = Outcome {
+                    answer: report.answer,
+                    effect: report.effect,
+                    witness: report.witness,
+                    after: report.evidence.first().copied(),
+                    started: report.started,
+                };
+                self.settle(order, outcome).await
             }
+            (Goes::Back, Some(report)) if report.effect == Effect::None => {
+                let why = "nothing of it was started here";
+                self.decline(order, Answer::RefusedPrecondition, &Witness::default(), why).await
+            }
+            (Goes::Back, Some(_)) => self.roll_back(order, begun.prepared.clone(), may).await,
+            (Goes::Answer | Goes::Back, None) | (Goes::Nowhere, _) => self.cannot_tell(order).await,
         }
     }
 
@@ -154,5 +172,36 @@ impl Executor {
             (May::NotNow(settled), _) => return Ok(settled),
         };
         self.decline(order, Answer::RefusedPrecondition, &Witness::default(), &why).await
+    }
+}
+
+/// How a continuation goes on from what has begun here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goes {
+    /// The same has started and its outcome is unknown.
+    Probe,
+    /// The same is done.
+    Answer,
+    /// The action is done, and its rollback is ordered for the first time.
+    Back,
+    /// It ended without this journal, or this journal is behind what the log says of its agent.
+    Nowhere,
+}
+
+impl Goes {
+    fn from(orders: Orders, begun: &Entry) -> Self {
+        match (orders, begun.orders, begun.phase) {
+            (Orders::Action, Orders::Action, Phase::Started | Phase::Unknown)
+            | (Orders::Rollback, Orders::Rollback, Phase::Started | Phase::Unknown) => Self::Probe,
+            (Orders::Action, Orders::Action, Phase::Done)
+            | (Orders::Rollback, Orders::Rollback, Phase::Done) => Self::Answer,
+            (Orders::Rollback, Orders::Action, Phase::Done) => Self::Back,
+            (_, _, Phase::Accepted | Phase::Abandoned)
+            | (Orders::Rollback, Orders::Action, Phase::Started | Phase::Unknown)
+            // What is rolled back is never ordered again.
+            | (Orders::Action, Orders::Rollback, Phase::Started | Phase::Unknown | Phase::Done) => {
+                Self::Nowhere
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! One entry of the journal: what this agent knows of one decision it was ordered to carry out.
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use quorate_attest::history::Orders;
 use quorate_attest::id::{ClusterId, ProposalId};
 use quorate_attest::log_time::LogTime;
 use quorate_attest::merkle::Hash;
@@ -109,14 +110,16 @@ pub struct Entry {
     pub started: Option<LogTime>,
     /// The newest signed report.
     pub report: Option<SentReport>,
+    /// Whether the action or its rollback was ordered: what `phase` and `report` speak of.
+    pub orders: Orders,
 }
 
-/// Whether a decision was ever claimed by this journal before.
+/// Whether this journal ever claimed a decision before, or an earlier one that it continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimAttempt {
     /// No claim was ever sent: if the coordinators have one, this journal was rolled back.
     First(Sequence),
-    /// A claim with this sequence was or may have been sent.
+    /// A claim was or may have been sent, with this sequence or under an earlier token.
     Again(Sequence),
 }
 

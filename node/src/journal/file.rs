@@ -20,6 +20,12 @@ pub enum JournalFault {
         /// Where it should be.
         path: PathBuf,
     },
+    /// Another process has it open.
+    #[error("the journal {path} is in use by another process")]
+    InUse {
+        /// Which file.
+        path: PathBuf,
+    },
     /// There is one where a new one should be made.
     #[error("there is a journal at {path} already")]
     Exists {
@@ -128,6 +134,9 @@ impl File {
             Ok(Ok((_, false))) => Err(damaged("its checksums do not hold".into())),
             Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Corrupted(what)))) => {
                 Err(damaged(what))
+            }
+            Ok(Err(redb::DatabaseError::DatabaseAlreadyOpen)) => {
+                Err(JournalFault::InUse { path: path.to_owned() })
             }
             Ok(Err(source)) => Err(disk(path, source)),
             Err(_) => Err(damaged("its structure cannot be read".into())),

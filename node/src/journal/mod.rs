@@ -120,7 +120,8 @@ impl Journal {
 
     /// Writes the plan, the witness and the sequence to claim with, before the first claim.
     /// Asked again, the first sequence and the first witness stay: if the claim turns out to be held
-    /// by another process, only a witness from before the first attempt can tell what it did.
+    /// by another process, only a witness from before the first attempt can tell what it did. An
+    /// attempt under an earlier token of the same is one of this: its witness is taken over.
     ///
     /// # Errors
     /// [`StepRefused`] unless it is accepted.
@@ -130,16 +131,21 @@ impl Journal {
         token: FencingToken,
         prepared: Option<Prepared>,
     ) -> Result<ClaimAttempt, JournalError> {
-        let attempt = match self.find(cluster, token)?.claim {
-            Some(sequence) => ClaimAttempt::Again(sequence),
-            None => {
+        let entry = self.find(cluster, token)?;
+        let asked = self.asked(entry).cloned();
+        let attempt = match (entry.claim, &asked) {
+            (Some(sequence), _) => ClaimAttempt::Again(sequence),
+            (None, asked) => {
                 let next = self.state.sequence.next().ok_or(StepRefused::SequenceUsedUp)?;
-                ClaimAttempt::First(next)
+                match asked {
+                    Some(_) => ClaimAttempt::Again(next),
+                    None => ClaimAttempt::First(next),
+                }
             }
         };
         self.step(cluster, token, Phase::Accepted, |entry| {
             entry.claim = Some(attempt.sequence());
-            entry.prepared = entry.prepared.take().or(prepared);
+            entry.prepared = entry.prepared.take().or(asked).or(prepared);
         })?;
         Ok(attempt)
     }

@@ -5,6 +5,7 @@ use quorate_attest::number::{FencingToken, Sequence};
 
 use super::table::entry_key;
 use super::{ArmedUndo, Entry, Journal, Phase, Pinned, Tombstone, Used};
+use crate::adapters::Prepared;
 
 impl Journal {
     /// Which life of this journal it is.
@@ -47,6 +48,19 @@ impl Journal {
                 && entry.phase != Phase::Accepted
         });
         begun.max_by_key(|entry| entry.token)
+    }
+
+    /// The witness from before the first claim that was or may have been sent for the same action, or
+    /// the same rollback, under an earlier token. What the newest of them has lost is lost.
+    pub(super) fn asked(&self, entry: &Entry) -> Option<&Prepared> {
+        let asked = self.entries().filter(|asked| {
+            asked.cluster == entry.cluster
+                && asked.proposal == entry.proposal
+                && asked.orders == entry.orders
+                && asked.token < entry.token
+                && asked.claim.is_some()
+        });
+        asked.max_by_key(|asked| asked.token)?.prepared.as_ref()
     }
 
     /// All entries, by cluster and rising token.

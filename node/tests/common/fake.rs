@@ -20,7 +20,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status};
 
-use super::world::{CLUSTER, StandIn, World};
+use super::stand_in::StandIn;
+use super::world::{CLUSTER, World};
 
 type Stream<T> = Pin<Box<dyn tokio_stream::Stream<Item = Result<T, Status>> + Send>>;
 

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use quorate_attest::history::Orders;
 use quorate_attest::id::{Digest, JournalInstance, KeyName, ProposalId};
 use quorate_attest::key::{NoteSigner, SecretKey};
 use quorate_attest::log_time::LogTime;
@@ -75,6 +76,7 @@ pub fn entry(number: u64, tag: &str) -> Entry {
         prepared: None,
         started: None,
         report: None,
+        orders: Orders::Action,
     }
 }
 
@@ -93,4 +95,5 @@ pub mod fake;
 pub mod forks;
 pub mod scene;
 pub mod stageplay;
+pub mod stand_in;
 pub mod world;

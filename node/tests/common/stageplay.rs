@@ -15,8 +15,9 @@ use quorate_node::execute::Settled;
 use quorate_node::journal::Phase;
 
 use super::scene::{Play, Stage};
+use super::stand_in::StandIn;
 use super::token;
-use super::world::{CLUSTER, StandIn, World, note_signer};
+use super::world::{CLUSTER, World, note_signer};
 
 pub struct Stageplay {
     pub directory: tempfile::TempDir,
@@ -55,8 +56,15 @@ impl Stageplay {
         asked.await.expect("the journal")
     }
 
-    /// The log as it is now becomes what the agent believes.
-    pub fn believe(&self) {
+    /// The log as it is now becomes what the agent believes, and its time the agent's.
+    pub fn believe(&mut self) {
+        let now = self.world.now;
+        self.stage.executor.clock = Clock::new(move || now);
+        self.learn();
+    }
+
+    /// The same, without its time: also while the agent is at work.
+    pub fn learn(&self) {
         self.stage.view.send_replace(self.world.trust().view());
     }
 
@@ -104,8 +112,6 @@ impl Stageplay {
 
     pub fn at(&mut self, span: Span) {
         self.world.advance(span);
-        let now = self.world.now;
-        self.stage.executor.clock = Clock::new(move || now);
         self.believe();
     }
 }

@@ -1,16 +1,11 @@
-//! A small deployment with real keys: a charter, a log whose every leaf is judged and cosigned, and
-//! a stand-in for the coordinators that answers from memory. Only the network is not real.
+//! A small deployment with real keys: a charter, and a log whose every leaf is judged and cosigned.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use async_trait::async_trait;
-use quorate_attest::agent_statement::{Claim, Observe, Report};
+use quorate_attest::agent_statement::Report;
 use quorate_attest::charter::Charter;
 use quorate_attest::checkpoint::Checkpoint;
 use quorate_attest::head::CosignedHead;
 use quorate_attest::history::History;
-use quorate_attest::id::{ClusterId, KeyName, Nonce, Origin, ProposalId};
+use quorate_attest::id::{ClusterId, KeyName, Nonce, Origin};
 use quorate_attest::key::{CosignSigner, NoteSigner, SecretKey};
 use quorate_attest::leaf::{Decision, Leaf, Outcome};
 use quorate_attest::log_time::{LogTime, Span};
@@ -22,13 +17,8 @@ use quorate_attest::remediation::Kind;
 use quorate_attest::signed::{Signatures, Signed};
 use quorate_attest::text::Statement as _;
 use quorate_attest::vote::{Verdict, Vote};
-use quorate_node::detect::PeerFact;
 use quorate_node::plan::{ROLLBACK_PARAM, plan};
-use quorate_node::quorum::{
-    Asked, ClaimRefused, Claimed, Declined, OpenProposal, Quorum, Unanswered,
-};
 use quorate_node::trust::{Anchor, Trust};
-use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 pub const NETWORK: &str = "quorate.example/testnet";
@@ -154,7 +144,7 @@ impl World {
             reason: "a test".parse().expect("a sentence"),
             evidence: Vec::new(),
             expires: self.now.saturating_add(Span::from_secs(600)),
-            nonce: quorate_attest::id::Nonce::from_bytes([self.nonce; 16]),
+            nonce: Nonce::from_bytes([self.nonce; 16]),
         };
         proposal.check().expect("a canonical proposal");
         proposal
@@ -176,7 +166,20 @@ impl World {
 
     /// Decides `proposal` now; `continues` re-issues a decision.
     pub fn decide(&mut self, proposal: &Proposal, continues: Option<DecisionNumber>) -> LeafIndex {
+        if continues.is_some() {
+            self.wait_for_continuation();
+        }
         self.decide_from(proposal, continues, self.now)
+    }
+
+    /// A rollback that is due comes at once, a re-issue when nobody can start the former one (R8).
+    fn wait_for_continuation(&mut self) {
+        let cluster: ClusterId = CLUSTER.parse().expect("a cluster");
+        let slot = self.history.cluster(&cluster).and_then(|known| known.slot());
+        if let Some(slot) = slot.filter(|slot| !slot.is_rollback_due()) {
+            let over = slot.expires.saturating_add(self.history.charter().skew);
+            self.now = self.now.max(over.saturating_add(Span::from_millis(1)));
+        }
     }
 
     fn decide_from(
@@ -273,128 +276,4 @@ fn charter(coordinators: &[CosignSigner]) -> Signed<Charter> {
     let charter = Charter::parse(&text).expect("a charter");
     let lines = operators.iter().map(|operator| operator.sign(&charter)).collect();
     Signed::new(charter, lines)
-}
-
-/// What the stand-in has been told, and how it answers.
-#[derive(Default)]
-pub struct Told {
-    /// Claims that stand: decision number to (instance, sequence, nonce).
-    pub claims: BTreeMap<u64, (String, u64, Nonce)>,
-    /// The highest sequence claimed with.
-    pub highest: u64,
-    /// Earlier numbers of the same action: a claim on one of them is a claim on it.
-    pub before: Vec<u64>,
-    /// Whether first claims are refused, as after the expiry.
-    pub declines: Option<&'static str>,
-    /// The enrolled instance.
-    pub instance: Option<String>,
-    pub reports: Vec<Signed<Report>>,
-    pub votes: Vec<Signed<Vote>>,
-    pub observations: Vec<Signed<Observe>>,
-    pub opened: Vec<Proposal>,
-    pub open: Vec<OpenProposal>,
-    pub facts: Vec<PeerFact>,
-    pub certificate: Vec<u8>,
-    /// How many calls are left before nobody answers any more.
-    pub answers_left: Option<usize>,
-}
-
-/// STAND-IN for the coordinators: answers as the machine's claim rules do, from memory.
-#[derive(Clone, Default)]
-pub struct StandIn(pub Arc<Mutex<Told>>);
-
-impl std::fmt::Debug for StandIn {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("StandIn")
-    }
-}
-
-impl StandIn {
-    async fn answer(&self) -> Result<tokio::sync::MutexGuard<'_, Told>, Asked> {
-        let mut told = self.0.lock().await;
-        match &mut told.answers_left {
-            Some(0) => Err(Unanswered { why: "the stand-in is silent".into() }.into()),
-            Some(left) => {
-                *left -= 1;
-                Ok(told)
-            }
-            None => Ok(told),
-        }
-    }
-}
-
-#[async_trait]
-impl Quorum for StandIn {
-    async fn certificate(&self, _: &ClusterId, _: DecisionNumber) -> Result<Vec<u8>, Asked> {
-        Ok(self.answer().await?.certificate.clone())
-    }
-
-    async fn claim(&self, claim: &Signed<Claim>) -> Result<Claimed, ClaimRefused> {
-        let mut told = self.answer().await?;
-        let statement = &claim.statement;
-        let (instance, sequence) = (statement.instance.to_string(), statement.sequence.get());
-        let claimant = (instance.clone(), sequence, statement.nonce);
-        let rolled_back = |message: String| Err(ClaimRefused::RolledBack { message });
-        if told.instance.as_ref().is_some_and(|enrolled| *enrolled != instance) {
-            return rolled_back("another instance is enrolled".into());
-        }
-        let before = told.before.iter().any(|number| told.claims.contains_key(number));
-        if let Some(reason) = told.declines
-            && !before
-            && !told.claims.contains_key(&statement.number.get())
-        {
-            let declined = Declined { reason: reason.into(), message: "too late".into() };
-            return Err(Asked::from(declined).into());
-        }
-        if let Some(held @ (_, first, _)) = told.claims.get(&statement.number.get()) {
-            return if *held == claimant && !before {
-                Ok(Claimed::Fresh)
-            } else if sequence < *first {
-                rolled_back(format!("sequence {sequence} is below {first}"))
-            } else {
-                Ok(Claimed::Held)
-            };
-        }
-        if sequence < told.highest {
-            return rolled_back(format!("sequence {sequence} is below {}", told.highest));
-        }
-        told.instance = Some(instance);
-        told.highest = sequence;
-        told.claims.insert(statement.number.get(), claimant);
-        Ok(if before { Claimed::Held } else { Claimed::Fresh })
-    }
-
-    async fn report(&self, note: &[u8]) -> Result<(), Asked> {
-        let report = Signed::parse(note).expect("a signed report");
-        self.answer().await?.reports.push(report);
-        Ok(())
-    }
-
-    async fn observe(&self, observe: &Signed<Observe>) -> usize {
-        match self.answer().await {
-            Ok(mut told) => {
-                told.observations.push(observe.clone());
-                1
-            }
-            Err(_) => 0,
-        }
-    }
-
-    async fn vote(&self, vote: &Signed<Vote>) -> Result<(), Asked> {
-        self.answer().await?.votes.push(vote.clone());
-        Ok(())
-    }
-
-    async fn open(&self, proposal: &Proposal) -> Result<ProposalId, Asked> {
-        self.answer().await?.opened.push(proposal.clone());
-        Ok(proposal.id())
-    }
-
-    async fn proposals(&self, _: &ClusterId) -> Result<Vec<OpenProposal>, Asked> {
-        Ok(self.answer().await?.open.clone())
-    }
-
-    async fn facts(&self, _: &ClusterId) -> Result<Vec<PeerFact>, Asked> {
-        Ok(self.answer().await?.facts.clone())
-    }
 }

@@ -120,18 +120,6 @@ impl Cosignature {
         self.verify_text(key, &checkpoint.body())
     }
 
-    /// Verifies that `key` refused to cosign a decision with this.
-    ///
-    /// # Errors
-    /// Another key, a key that does not cosign, or a false signature.
-    pub fn verify_refusal(
-        &self,
-        key: &VerifierKey,
-        refusal: &Refusal,
-    ) -> Result<(), CosignatureError> {
-        self.verify_text(key, &refusal.text())
-    }
-
     /// Verifies a timestamped signature over any text of ours: checkpoints and refusals. Their first
     /// lines differ, so one is never taken for the other.
     pub(crate) fn verify_text(

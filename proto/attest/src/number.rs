@@ -184,12 +184,6 @@ u63_type! {
 counts!(Epoch, Incarnation, DecisionNumber, LeafIndex, TreeSize, Sequence);
 
 impl LeafIndex {
-    /// The size of the smallest log that has this leaf; `None` at 2^63 - 1.
-    #[must_use]
-    pub fn size_with(self) -> Option<TreeSize> {
-        TreeSize::new(self.0.checked_add(1)?).ok()
-    }
-
     /// Whether a log of `size` leaves has this one.
     #[must_use]
     pub fn is_below(self, size: TreeSize) -> bool {

@@ -140,6 +140,8 @@ writes! {
         "Submits an override.";
     automation_client::AutomationClient.submit_pause(SubmitPauseRequest) -> SubmitPauseResponse:
         "Submits a pause or resume.";
+    automation_client::AutomationClient.reissue_action(ReissueActionRequest) -> ReissueActionResponse:
+        "Re-issues a stuck decision, or asks what would happen.";
 }
 
 /// One coordinator's Raft node id and its answer.

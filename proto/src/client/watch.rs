@@ -121,12 +121,6 @@ impl<W: Watched> Watch<W> {
         &self.request
     }
 
-    /// Whether a coordinator is sending.
-    #[must_use]
-    pub const fn is_connected(&self) -> bool {
-        self.stream.is_some()
-    }
-
     /// The next event; connects and reconnects as needed. Safe to drop before it is ready.
     ///
     /// # Errors

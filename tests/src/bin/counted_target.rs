@@ -2,12 +2,13 @@
 //!
 //! `counted-target FILE`: speaks the JSON of `quorate-node`'s exec adapter. Each `execute` appends one
 //! line `<proposal> <token> <pid>` to FILE and syncs it; `verify` finds the effect only if FILE has
-//! grown. It keeps no memory of proposals on purpose: an action that is carried out twice counts twice.
+//! grown. While a file `FILE.hold` is there, `execute` does not return after its effect. It keeps no memory of proposals on purpose: an action that is carried out twice counts twice.
 
 use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -29,21 +30,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn answer(file: &Path) -> std::io::Result<Value> {
+fn answer(path: &Path) -> std::io::Result<Value> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text)?;
     let request: Value = serde_json::from_str(&text)?;
-    let done = std::fs::read_to_string(file).unwrap_or_default().lines().count();
+    let done = std::fs::read_to_string(path).unwrap_or_default().lines().count();
+    let hold = path.with_extension("hold");
     let witness = json!({ "done": done.to_string() });
     Ok(match request["call"].as_str() {
         Some("probe") => json!({ "signals": witness }),
         Some("prepare") => json!({ "witness": witness, "preconditions": [] }),
         Some("execute") => {
             let word = |key: &str| request["order"][key].as_str().unwrap_or("-").to_owned();
-            let mut file = OpenOptions::new().create(true).append(true).open(file)?;
+            let mut file = OpenOptions::new().create(true).append(true).open(path)?;
             let line = format!("{} {} {}\n", word("proposal"), word("token"), std::process::id());
             file.write_all(line.as_bytes())?;
             file.sync_all()?;
+            while hold.exists() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
             json!({ "answer": "applied", "detail": "counted" })
         }
         Some("verify") => {

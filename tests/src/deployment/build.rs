@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use quorate_attest::charter::Charter;
 use quorate_attest::key::NoteSigner;
+use quorate_attest::log_time::Span;
 use quorate_attest::signed::Signed;
 use quorate_proto::client::Endpoint;
 use quorate_proto::key_file;
@@ -48,6 +49,8 @@ pub struct Options {
     pub adapter: Adapter,
     /// How much may be done.
     pub budgets: Budgets,
+    /// How long a decision may be started; as `quorate init` wrote it if `None`.
+    pub start: Option<Span>,
     /// How often agents look around.
     pub pace: Pace,
 }
@@ -62,6 +65,7 @@ impl Options {
             members: 3,
             adapter: Adapter::Process,
             budgets: Budgets::Generous,
+            start: None,
             pace: Pace::Hurried,
         }
     }
@@ -167,7 +171,7 @@ impl<'a> Builder<'a> {
         ));
     }
 
-    /// Puts the charter with other budgets wherever `init` has put its own.
+    /// Puts the changed charter wherever `init` has put its own.
     fn charter(&self) -> Signed<Charter> {
         let first = settings::read_charter(&self.root.join("charter.leaf"));
         let signers: Vec<NoteSigner> = self
@@ -179,7 +183,8 @@ impl<'a> Builder<'a> {
                 NoteSigner::new(name.parse().expect("a key name"), secret.expect("its key"))
             })
             .collect();
-        let charter = settings::with_budgets(first.statement, self.options.budgets, &signers);
+        let charter =
+            settings::changed(first.statement, self.options.budgets, self.options.start, &signers);
         let bytes = charter.to_bytes();
         let mut folders = vec![self.root.clone()];
         folders.extend(

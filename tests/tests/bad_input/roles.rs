@@ -34,6 +34,7 @@ const TABLE: &[(&str, &[Role])] = &[
     ("quorate.v1.Agents/Observe", &[A]),
     ("quorate.v1.Agents/Report", &[A]),
     ("quorate.v1.Automation/List", &[A, C, O, R]),
+    ("quorate.v1.Automation/ReissueAction", &[O]),
     ("quorate.v1.Automation/Submit", &[O]),
     ("quorate.v1.Charters/AmendCharter", &[O]),
     ("quorate.v1.Charters/GetCharter", &[A, C, O, R]),

@@ -8,6 +8,7 @@ use quorate_attest::proposal::{Param, Proposal, TTL_PARAM, Target};
 use quorate_attest::remediation::Kind;
 use quorate_attest::text::Statement;
 use quorate_node::plan::{ROLLBACK_PARAM, plan};
+use quorate_proto::error_code::ErrorCode;
 
 use crate::clock;
 use crate::failure::Failure;
@@ -68,22 +69,33 @@ pub(crate) fn open_draft(
         expires: clock::in_span(draft.expires)?,
         nonce: nonce()?,
     };
-    if proposal.kind.may_end_by_itself() && proposal.lacks_ttl() {
-        return Err(Failure::usage(format!(
-            "the time to live of {} is one parameter in milliseconds, for example \
-             --param {TTL_PARAM}=600000",
-            proposal.kind
-        )));
-    }
+    check_time_to_live(&proposal)?;
     // The canonical text sorts repeated lines; what is returned is exactly what will be signed.
     Proposal::parse(&proposal.text())
         .map_err(|error| Failure::usage(format!("no valid proposal: {error}")))
 }
 
+/// What no coordinator opens and no agent carries out: a ban for good, a time to live that cannot be
+/// read, or one of a kind that never ends by itself.
+pub(in crate::command) fn check_time_to_live(proposal: &Proposal) -> Result<(), Failure> {
+    let kind = proposal.kind;
+    if !proposal.lacks_ttl() {
+        return Ok(());
+    }
+    Err(if kind.may_end_by_itself() {
+        Failure::usage(format!(
+            "the time to live of {kind} is one parameter in milliseconds, for example \
+             --param {TTL_PARAM}=600000"
+        ))
+    } else {
+        Failure::usage(format!("{kind} does not end by itself: leave out --param {TTL_PARAM}"))
+    })
+}
+
 fn unknown(charter: &Charter, cluster: &ClusterId) -> Failure {
     let known: Vec<&str> = charter.cluster.iter().map(|line| line.name.as_str()).collect();
     Failure::usage(format!("the charter has no cluster {cluster}; it has {}", known.join(", ")))
-        .known_as(crate::exit::Exit::Error, "UNKNOWN_TARGET")
+        .known_as(ErrorCode::UnknownTarget)
         .with("name", cluster)
 }
 
@@ -128,4 +140,67 @@ fn executors(draft: &Draft, charter: &Charter) -> Result<Vec<KeyName>, Failure> 
         )));
     }
     Ok(usual)
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_attest::leaf::Leaf;
+
+    use super::*;
+    use crate::exit::Exit;
+
+    fn charter() -> Charter {
+        let leaf = include_bytes!("../../../../proto/attest/tests/vectors/examples/charter.leaf");
+        let Ok(Leaf::Charter(signed)) = Leaf::parse(leaf) else { panic!("the example's charter") };
+        signed.statement
+    }
+
+    fn open(kind: Kind, params: &[&str]) -> Result<Proposal, Failure> {
+        let charter = charter();
+        let agent = charter.agent.first().unwrap();
+        let draft = Draft {
+            kind,
+            target: format!("member:{}", agent.member).parse().unwrap(),
+            cluster: agent.cluster.clone(),
+            reason: "a test".parse().unwrap(),
+            incident: None,
+            params: params.iter().map(|param| param.parse().unwrap()).collect(),
+            executors: Vec::new(),
+            evidence: Vec::new(),
+            expires: Duration::from_secs(600),
+        };
+        open_draft(draft, &charter, agent.key.name().clone())
+    }
+
+    #[test]
+    fn a_ban_without_a_readable_time_to_live_is_refused_with_what_to_type() {
+        for params in [
+            &[][..],
+            &["ttl-ms 0"],
+            &["ttl-ms 10m"],
+            &["ttl-ms -1"],
+            &["ttl-ms 600000 1"],
+            &["ttl-ms 600000", "ttl-ms 600001"],
+        ] {
+            let failure = open(Kind::BanPeer, params).unwrap_err();
+            assert_eq!((failure.exit, failure.reason.as_str()), (Exit::Usage, "BAD_ARGUMENT"));
+            assert_eq!(
+                failure.message,
+                "the time to live of ban-peer is one parameter in milliseconds, for example \
+                 --param ttl-ms=600000",
+                "{params:?}"
+            );
+        }
+        let proposal = open(Kind::BanPeer, &["ttl-ms 600000"]).unwrap();
+        assert_eq!(proposal.ttl().map(|ttl| ttl.get()), Some(600_000));
+    }
+
+    #[test]
+    fn what_never_ends_by_itself_takes_no_time_to_live() {
+        let failure = open(Kind::Restart, &["ttl-ms 600000"]).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert_eq!(failure.message, "restart does not end by itself: leave out --param ttl-ms");
+        assert!(open(Kind::Restart, &[]).is_ok());
+        assert!(open(Kind::Quiesce, &[]).is_ok(), "it may end by itself, it need not");
+    }
 }

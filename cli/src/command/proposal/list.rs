@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use quorate_attest::id::{ClusterId, ProposalId};
+use quorate_proto::error_code::ErrorCode;
 use quorate_proto::pb::v1::{ListProposalsRequest, ListProposalsResponse, ProposalState, View};
 
 use crate::Done;
@@ -123,7 +124,7 @@ pub(in crate::command) async fn resolve(session: &Session, typed: &str) -> Resul
     match (begin.next(), begin.next()) {
         (Some(only), None) => Ok(only.id.clone()),
         (None, _) => Err(Failure::usage(format!("no proposal begins with {hex}"))
-            .known_as(Exit::Error, "UNKNOWN_PROPOSAL")
+            .known_as(ErrorCode::UnknownProposal)
             .with("name", typed)
             .help("quorate proposal list")),
         (Some(_), Some(_)) => Err(Failure::usage(format!("several proposals begin with {hex}"))

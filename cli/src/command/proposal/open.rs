@@ -14,7 +14,6 @@ use quorate_proto::pb::v1::{
 
 use super::{CreateArgs, Draft, open_draft};
 use crate::Done;
-use crate::args::Expect;
 use crate::command::Env;
 use crate::confirm::{Danger, Question};
 use crate::connect::Session;
@@ -79,7 +78,7 @@ pub(super) async fn create(args: CreateArgs, env: &Env) -> Done {
         text: text.clone(),
         validate_only,
         request_id,
-        expect: Some(expectations(&args.expect, answering, &args.confirmation.confirm)),
+        expect: Some(Expectations { answering, ..args.expect.message(Some(&args.confirmation)) }),
     };
     let first = request(true, args.expect.expect_answering, String::new());
     let assessed = session.client.open_proposal(first).await?;
@@ -135,21 +134,6 @@ fn draft(
         evidence,
         expires: args.expires,
     })
-}
-
-/// What the server compares in the same command.
-fn expectations(
-    expect: &Expect,
-    answering: Option<u32>,
-    confirmed: &Option<Option<String>>,
-) -> Expectations {
-    Expectations {
-        epoch: expect.expect_epoch,
-        leader_id: expect.expect_leader,
-        token: expect.expect_token.clone(),
-        answering,
-        cluster: confirmed.clone().flatten(),
-    }
 }
 
 /// Prints the new proposal, and the lines that the missing operators paste.
@@ -260,7 +244,7 @@ async fn until_ended(session: &Session, id: &str, env: &Env) -> Result<Ended, Fa
 }
 
 /// Prints each change until the decision has an outcome: 0 if it was effective, else 3.
-async fn until_outcome(session: &Session, of: DecisionRef, view: View, env: &Env) -> Done {
+async fn until_outcome(session: &Session, mut of: DecisionRef, view: View, env: &Env) -> Done {
     let mut last = DecisionState::Unspecified;
     loop {
         let request = GetDecisionRequest {
@@ -274,6 +258,12 @@ async fn until_outcome(session: &Session, of: DecisionRef, view: View, env: &Env
             last = state;
             let word = word!(DecisionState, i32::from(state), "DECISION_STATE_");
             env.printer.say(format!("decision {}/{}  {word}", of.cluster, of.number));
+        }
+        // The same action goes on under the next number, which will have the outcome.
+        let next = response.decision.as_ref().map_or(0, |decision| decision.continued_by);
+        if next > 0 {
+            of.number = next;
+            continue;
         }
         let exit = match state {
             DecisionState::Effective => Some(Exit::Ok),

@@ -22,7 +22,7 @@ mod view;
 use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_attest::history::{History, LeafRefused};
+use quorate_attest::history::{History, LeafRefused, Orders};
 use quorate_attest::id::{ClusterId, JournalInstance, KeyName};
 use quorate_attest::leaf::{Decision, Leaf, Outcome, Void, VoidCause};
 use quorate_attest::log_time::LogTime;
@@ -160,8 +160,10 @@ impl Ledger {
             return;
         }
         if decision.continues.is_some() {
+            let orders = self.slot(cluster).map_or(Orders::Action, |slot| slot.orders);
             if let Some(running) = self.running.get_mut(cluster) {
-                running.go_on(decision);
+                running.go_on(decision, orders);
+                self.outages.decide(decision);
             }
             return;
         }
@@ -170,7 +172,7 @@ impl Ledger {
         }
         let cap = retry_cap(self.history.charter(), cluster);
         self.retries.begin(cluster, &proposal.target, proposal.kind, cap, decision.time);
-        self.outages.decide(proposal, decision.number, decision.not_before);
+        self.outages.decide(decision);
         self.last_decided.insert(cluster.clone(), decision.time);
         self.running.insert(cluster.clone(), Running::begin(decision));
     }
@@ -235,6 +237,7 @@ impl Ledger {
             }
         }
         self.retries.end(cluster, &proposal.target, end, now);
+        self.outages.end(proposal, now);
         if end == AttemptEnd::Well {
             self.outages.succeed(proposal);
         }

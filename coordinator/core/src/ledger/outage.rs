@@ -2,11 +2,17 @@
 //!
 //! The floor and the ban cap count them although nobody reports them: what we took away is away
 //! until we brought it back, or its TTL ran out, whatever a health page says.
+//!
+//! A TTL runs from the start of the action, which only its agent knows. Counted is therefore from
+//! the latest start there can be: the decision's expiry, or its end in the log if that is earlier.
+//! An agent that brings the target back waits while another action is under way, so the count can end
+//! earlier than the outage by as long as the slot was held then.
 
 use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_attest::id::{ClusterId, Word};
+use quorate_attest::leaf::Decision;
 use quorate_attest::log_time::LogTime;
 use quorate_attest::number::DecisionNumber;
 use quorate_attest::proposal::Proposal;
@@ -68,9 +74,9 @@ pub(crate) const fn place(kind: Kind) -> Place {
 pub struct Outage {
     /// The kind that took it out.
     pub kind: Kind,
-    /// The decision that did.
+    /// The decision that did, the first of its chain.
     pub number: DecisionNumber,
-    /// When its TTL brings it back.
+    /// When its TTL has brought it back, however late it was taken out.
     pub until: Option<LogTime>,
 }
 
@@ -81,25 +87,43 @@ pub struct Outages {
 }
 
 impl Outages {
-    /// A decision was made. What it takes out counts at once; what it brings back, when it is done.
-    pub(crate) fn decide(&mut self, proposal: &Proposal, number: DecisionNumber, from: LogTime) {
-        if place(proposal.kind) == Place::TakenOut {
-            let until = proposal.ttl().map(|ttl| from.saturating_add(ttl));
-            let outage = Outage { kind: proposal.kind, number, until };
-            self.of.insert((proposal.cluster.clone(), proposal.target.clone()), outage);
+    /// A decision was made, or goes on under a later token, by which it may still be started. What
+    /// it takes out counts at once; what it brings back, when it is done.
+    pub(crate) fn decide(&mut self, decision: &Decision) {
+        let proposal = &decision.proposal;
+        if place(proposal.kind) != Place::TakenOut {
+            return;
+        }
+        let until = proposal.ttl().map(|ttl| decision.expires.saturating_add(ttl));
+        let mut outage = Outage { kind: proposal.kind, number: decision.number, until };
+        let key = key(proposal);
+        if let Some(known) = self.of.get(&key).filter(|_| decision.continues.is_some()) {
+            outage.number = known.number;
+        }
+        self.of.insert(key, outage);
+    }
+
+    /// A decision has ended by `now`, one way or another: nobody starts it later.
+    pub(crate) fn end(&mut self, proposal: &Proposal, now: LogTime) {
+        let Some(ttl) = proposal.ttl().filter(|_| place(proposal.kind) == Place::TakenOut) else {
+            return;
+        };
+        if let Some(outage) = self.of.get_mut(&key(proposal)) {
+            let at_most = now.saturating_add(ttl);
+            outage.until = outage.until.map(|until| until.min(at_most));
         }
     }
 
     /// A decision was carried out with its effect verified.
     pub(crate) fn succeed(&mut self, proposal: &Proposal) {
         if place(proposal.kind) == Place::BroughtBack {
-            self.of.remove(&(proposal.cluster.clone(), proposal.target.clone()));
+            self.of.remove(&key(proposal));
         }
     }
 
     /// A decision was never certified: it took nothing out.
     pub(crate) fn undo(&mut self, proposal: &Proposal, number: DecisionNumber) {
-        let key = (proposal.cluster.clone(), proposal.target.clone());
+        let key = key(proposal);
         if self.of.get(&key).is_some_and(|outage| outage.number == number) {
             self.of.remove(&key);
         }
@@ -130,4 +154,8 @@ impl Outages {
     pub(crate) fn forget(&mut self, now: LogTime) {
         self.of.retain(|_, outage| outage.until.is_none_or(|until| until > now));
     }
+}
+
+fn key(proposal: &Proposal) -> (ClusterId, Word) {
+    (proposal.cluster.clone(), proposal.target.clone())
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use borsh::io::{Error, ErrorKind, Read, Result as IoResult, Write};
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_attest::agent_statement::{Effect, Report};
+use quorate_attest::history::Orders;
 use quorate_attest::id::ProposalId;
 use quorate_attest::leaf::{Decision, Leaf};
 use quorate_attest::log_time::LogTime;
@@ -23,6 +24,8 @@ pub struct Running {
     head: Decision,
     since: LogTime,
     chain: BTreeSet<DecisionNumber>,
+    /// From which number on the chain orders the rollback.
+    rolls_back_from: Option<DecisionNumber>,
     went_well: bool,
 }
 
@@ -32,14 +35,18 @@ impl Running {
             head: decision.clone(),
             since: decision.time,
             chain: BTreeSet::from([decision.number]),
+            rolls_back_from: None,
             went_well: true,
         }
     }
 
-    /// The same action goes on under the next token.
-    pub(super) fn go_on(&mut self, decision: &Decision) {
+    /// The same action goes on under the next token, or its rollback is ordered.
+    pub(super) fn go_on(&mut self, decision: &Decision, orders: Orders) {
         self.head = decision.clone();
         self.chain.insert(decision.number);
+        if orders == Orders::Rollback {
+            self.rolls_back_from.get_or_insert(decision.number);
+        }
     }
 
     /// Notes a report that became a leaf: one bad effect makes the whole attempt a bad one.
@@ -101,6 +108,14 @@ impl Running {
     /// The numbers the same action had before the newest one.
     pub(crate) fn earlier(&self) -> impl Iterator<Item = DecisionNumber> {
         self.chain.iter().copied().filter(|number| *number != self.head.number)
+    }
+
+    /// What a number of this chain orders. After the first rollback all are rollbacks.
+    pub(crate) fn orders(&self, number: DecisionNumber) -> Orders {
+        match self.rolls_back_from {
+            Some(first) if first <= number => Orders::Rollback,
+            Some(_) | None => Orders::Action,
+        }
     }
 
     /// Whether a number belongs to this chain.

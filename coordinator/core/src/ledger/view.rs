@@ -152,6 +152,18 @@ impl Ledger {
         &self.retries
     }
 
+    /// When the held slot of a cluster is worth an alarm: the charter's `rule stuck` after its
+    /// decision may be started, else when nobody can start it any more. `None` for a free slot.
+    #[must_use]
+    pub fn stuck_at(&self, cluster: &ClusterId) -> Option<LogTime> {
+        let (running, charter) = (self.running(cluster)?, self.charter());
+        let rule = charter.rule(cluster, "stuck").and_then(|word| word.as_str().parse().ok());
+        Some(match rule {
+            Some(span) => running.head().not_before.saturating_add(span),
+            None => running.expires().saturating_add(charter.skew),
+        })
+    }
+
     /// What automation may not ask again.
     pub(crate) fn bars(&self) -> &Bars {
         &self.bars

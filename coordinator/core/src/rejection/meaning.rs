@@ -109,8 +109,9 @@ impl Rejection {
             Self::DeclaredDead { cluster, member, .. } => {
                 Some(format!("quorate proposal create readmit member:{member} --cluster {cluster}"))
             }
-            Self::SlotBusy { cluster, by, .. } => {
-                Some(format!("quorate action abandon --cluster {cluster} {by}"))
+            // What to do with it depends on whether it is stuck, which this shows.
+            Self::SlotBusy { cluster, .. } => {
+                Some(format!("quorate action current --cluster {cluster}"))
             }
             Self::UnknownProposal { .. } => Some("quorate proposal list".to_owned()),
             Self::UnknownDecision { cluster, .. } | Self::SlotFree { cluster } => {

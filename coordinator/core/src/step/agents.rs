@@ -1,7 +1,6 @@
 //! What agents bring besides reports: observations and claims. And what coordinators support.
 
 use quorate_attest::agent_statement::{Claim, Observe};
-use quorate_attest::history::Orders;
 use quorate_attest::id::ClusterId;
 use quorate_attest::signed::Signed;
 
@@ -9,7 +8,6 @@ use crate::claim::Action;
 use crate::command::MachineVersion;
 use crate::effect::{Alarm, Effect};
 use crate::judge;
-use crate::ledger::Running;
 use crate::outcome::Outcome;
 use crate::rejection::{Rejection, RuleRefused};
 use crate::rule;
@@ -55,29 +53,35 @@ impl Step<'_> {
         if action == Action::New && is_first {
             self.check_start(claim)?;
         }
-        let taken = self.state.claims.take(claim, action);
+        let taken = self.state.claims.take(claim);
         if let Err(Rejection::JournalRolledBack { agent, .. }) = &taken {
             self.effects.push(Effect::Raise(Alarm::JournalRolledBack { agent: agent.clone() }));
         }
-        let (sequence, novelty) = taken?;
+        let taken = taken?;
         let token = self.ledger()?.token(claim.number);
-        Ok(Outcome::Claimed { token, sequence, novelty })
+        Ok(Outcome::Claimed {
+            token,
+            sequence: taken.sequence,
+            fresh: taken.by_asking && action == Action::New,
+            novelty: taken.novelty,
+        })
     }
 
-    /// Whether the agent claimed this action under an earlier number. Then a process of it may have
-    /// started it, and the claim on the new number is not the first.
+    /// Whether the agent claimed this action, or this rollback, under an earlier number. Then a
+    /// process of it may have started it, and the claim on the new number is not the first.
     ///
     /// A rollback is ordered when everybody has answered for the action, so that nothing of it is
     /// under way; the journal that answered carries it out. Another journal of that agent cannot know.
+    /// Of the rollback's own earlier numbers a copy of that very journal may not know.
     fn claimed_before(&self, claim: &Claim) -> Result<Action, Rejection> {
-        let ledger = self.ledger()?;
-        let running = ledger.running(&claim.cluster).into_iter();
-        let rolls_back =
-            ledger.slot(&claim.cluster).is_some_and(|slot| slot.orders == Orders::Rollback);
+        let Some(running) = self.ledger()?.running(&claim.cluster) else {
+            return Ok(Action::New);
+        };
+        let orders = running.orders(running.newest());
         let claimed = running
-            .flat_map(Running::earlier)
-            .filter_map(|number| self.state.claims.instance_on(claim, number))
-            .any(|instance| !rolls_back || instance != claim.instance);
+            .earlier()
+            .filter_map(|number| Some((number, self.state.claims.instance_on(claim, number)?)))
+            .any(|(number, by)| running.orders(number) == orders || by != claim.instance);
         Ok(if claimed { Action::ClaimedBefore } else { Action::New })
     }
 

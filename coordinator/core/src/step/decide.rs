@@ -25,7 +25,7 @@ use crate::outcome::Outcome;
 use crate::proposal::OpenProposal;
 use crate::rejection::Rejection;
 use crate::rule;
-use crate::step::{Step, stuck_at};
+use crate::step::Step;
 
 /// What an approval that nothing holds back comes to.
 enum Ripe {
@@ -141,6 +141,8 @@ impl Step<'_> {
             .running(cluster)
             .ok_or_else(|| Rejection::SlotFree { cluster: cluster.clone() })?;
         let head = running.head();
+        // A declaration waits again: every gate has to hear of the new token.
+        let not_before = ledger.charter().earliest_start(&head.proposal, now);
         let decision = Decision {
             origin: ledger.history().origin().clone(),
             epoch: ledger.history().epoch(),
@@ -149,8 +151,8 @@ impl Step<'_> {
             number: next_number(ledger, cluster)?,
             continues: Some(head.number),
             approved: head.approved,
-            not_before: now,
-            expires: window_end(ledger, &head.proposal, now),
+            not_before,
+            expires: window_end(ledger, &head.proposal, not_before),
             proposal: head.proposal.clone(),
             votes: head.votes.clone(),
         };
@@ -190,7 +192,7 @@ impl Step<'_> {
         let now = self.state.time;
         let stuck: Vec<(ClusterId, DecisionNumber, Alarm)> = ledger
             .all_running()
-            .filter(|(cluster, running)| stuck_at(ledger, cluster, running) <= now)
+            .filter(|(cluster, _)| ledger.stuck_at(cluster).is_some_and(|at| at <= now))
             .filter_map(|(cluster, running)| {
                 let awaited = ledger.slot(cluster)?.awaited.iter().cloned().collect();
                 let token = running.token();

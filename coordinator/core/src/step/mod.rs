@@ -24,7 +24,7 @@ use quorate_attest::signed::{Signatures, Signed};
 
 use crate::command::{MachineVersion, Request};
 use crate::effect::Effect;
-use crate::ledger::{Ledger, LedgerRefused, Running};
+use crate::ledger::{Ledger, LedgerRefused};
 use crate::outcome::{Ending, Outcome};
 use crate::rejection::Rejection;
 use crate::state::State;
@@ -161,16 +161,6 @@ impl<'a> Step<'a> {
             }),
             None => Err(self.unknown_validator(agent.as_str())),
         }
-    }
-}
-
-/// When a held slot is worth an alarm: the charter's `rule stuck` after it was taken, else when
-/// nobody can start it any more.
-pub(crate) fn stuck_at(ledger: &Ledger, cluster: &ClusterId, running: &Running) -> LogTime {
-    let charter = ledger.charter();
-    match charter.rule(cluster, "stuck").and_then(|word| word.as_str().parse().ok()) {
-        Some(span) => running.head().not_before.saturating_add(span),
-        None => running.expires().saturating_add(charter.skew),
     }
 }
 

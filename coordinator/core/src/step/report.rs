@@ -162,8 +162,7 @@ impl Step<'_> {
     fn after_outcome(&mut self, cluster: &ClusterId) -> Result<SlotChange, Rejection> {
         let ledger = self.ledger()?;
         let Some(slot) = ledger.slot(cluster) else { return Ok(SlotChange::Freed) };
-        let due = slot.awaited.is_empty() && !slot.harmful.is_empty();
-        if !due || slot.epoch != ledger.history().epoch() {
+        if !slot.is_rollback_due() || slot.epoch != ledger.history().epoch() {
             return Ok(SlotChange::Held);
         }
         self.continue_running(cluster)?;

@@ -169,7 +169,14 @@ impl World {
         let considered = (self.checked == Checked::Everything && command.request.is_none())
             .then(|| self.machine.consider(self.time(), &command.body));
         let at = LogId { term: 1, index: self.index };
+        let mut idle = command.request.is_none().then(|| self.machine.clone());
+        let tick = Command { request: None, body: Body::Tick, ..command.clone() };
         let applied = self.machine.apply(at, command);
+        if let Some(idle) = idle.as_mut().filter(|_| !applied.is_worth_an_entry()) {
+            // The leader answers it without an entry: nothing may be lost by that.
+            drop(idle.apply(at, tick));
+            assert_eq!(*idle, self.machine, "not worth an entry, and it changed something");
+        }
         if let Some(considered) = considered {
             assert_eq!(considered, applied, "considering and applying differ");
         }

@@ -2,8 +2,9 @@
 //!
 //! [`verify_certificate`] does steps 1 to 6 of the verification in their order and fails closed: the
 //! first step that fails is the answer. What needs a verifier's own stored state are separate
-//! functions ([`relate_heads`], [`judge_token`], [`judge_freshness`], [`stopped_since`],
-//! [`judge_window`]), so that an agent's list of checks reads like the list it implements.
+//! functions ([`relate_heads`], [`judge_freshness`], [`judge_window`]), so that an agent's list of
+//! checks reads like the list it implements. Its journal judges the token, and its own history of
+//! the log what later leaves stop.
 
 mod start;
 
@@ -11,10 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
-pub use start::{
-    Accepted, HeadRelation, OutsideWindow, Stopped, TokenRefused, TokenVerdict, judge_freshness,
-    judge_token, judge_window, relate_heads, stopped_since,
-};
+pub use start::{HeadRelation, OutsideWindow, judge_freshness, judge_window, relate_heads};
 
 use crate::charter::Charter;
 use crate::head::{CosignedHead, HeadPolicy, HeadPolicyError, HeadRefused, VerifiedHead};

@@ -172,11 +172,6 @@ impl Charter {
         ring(self.coordinator.iter())
     }
 
-    /// The log's own keys.
-    pub fn log_ring(&self) -> KeyRing {
-        ring(self.log.iter())
-    }
-
     /// The operators' keys.
     pub fn operator_ring(&self) -> KeyRing {
         ring(self.operator.iter().map(|line| &line.key))
@@ -185,12 +180,6 @@ impl Charter {
     /// The agents' keys, mute ones too.
     pub fn agent_ring(&self) -> KeyRing {
         ring(self.agent.iter().map(|line| &line.key))
-    }
-
-    /// The keys whose votes may count for a cluster: its observers and all operators.
-    pub fn validator_ring(&self, cluster: &ClusterId) -> KeyRing {
-        let observers = self.observers(cluster).map(|line| &line.key);
-        ring(observers.chain(self.operator.iter().map(|line| &line.key)))
     }
 
     /// What a class needs in a cluster: the cluster's own line, else the line for `*`.

@@ -118,8 +118,8 @@ impl Slot {
     ) -> Self {
         let executors: BTreeSet<KeyName> = decision.proposal.executor.iter().cloned().collect();
         // After harm one continuation orders the rollback; its own re-issues order it again.
-        let rolls_back = continued
-            .is_some_and(|slot| slot.orders == Orders::Rollback || !slot.harmful.is_empty());
+        let rolls_back =
+            continued.is_some_and(|slot| slot.orders == Orders::Rollback || slot.is_rollback_due());
         Self {
             token: decision.token(),
             proposal: decision.proposal.id(),
@@ -145,6 +145,12 @@ impl Slot {
             (Orders::Action, Some(_)) => Rollback::ToCome,
             (Orders::Rollback, _) | (Orders::Action, None) => Rollback::NoneOrOrdered,
         }
+    }
+
+    /// Whether the rollback is what comes next: every executor has answered, one of them with harm.
+    /// While one is awaited it may still act, and nothing is rolled back beside it (*single-effect*).
+    pub fn is_rollback_due(&self) -> bool {
+        self.awaited.is_empty() && !self.harmful.is_empty()
     }
 
     pub(super) fn is_settled(&self) -> bool {

@@ -98,7 +98,7 @@ impl History {
         Ok(())
     }
 
-    /// R8: the same action goes on under a higher token.
+    /// R8: the same action goes on under a higher token, or its rollback is ordered.
     fn judge_continuation(
         &self,
         decision: &Decision,
@@ -118,6 +118,11 @@ impl History {
             // The proposal's text lists the executors, so they are the same too.
             let (number, expected, found) = (continued, slot.proposal, proposal);
             return Err(LeafRefused::ContinuesOther { number, expected, found });
+        }
+        // A rollback follows the last answer at once: nobody is left who could start the action.
+        let after = slot.expires.saturating_add(self.charter.skew);
+        if !slot.is_rollback_due() && decision.time <= after {
+            return Err(LeafRefused::ContinuesTooEarly { number: continued, after });
         }
         Ok(())
     }

@@ -61,6 +61,12 @@ impl Pauses {
         held.filter(move |(_, pause)| is_in_force(pause, at)).map(|((_, name), _)| name)
     }
 
+    /// Who still holds this very pause: neither lifted it nor signed a newer one since.
+    pub(crate) fn holders_of<'a>(&'a self, pause: &'a Pause) -> impl Iterator<Item = &'a KeyName> {
+        let held = self.held.iter().filter(move |(_, of)| *of == pause);
+        held.map(|((_, name), _)| name)
+    }
+
     /// What has ended by itself is forgotten.
     pub(crate) fn forget(&mut self, now: LogTime) {
         self.held.retain(|_, pause| is_in_force(pause, now));

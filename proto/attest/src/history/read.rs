@@ -37,6 +37,12 @@ impl History {
         self.previous.as_ref()
     }
 
+    /// The charter of an epoch: the one in force or the one before it. Older ones are forgotten.
+    pub fn charter_of_epoch(&self, epoch: Epoch) -> Option<&Charter> {
+        let known = [Some(&self.charter), self.previous.as_ref()];
+        known.into_iter().flatten().find(|charter| charter.epoch == epoch)
+    }
+
     /// The largest log time of any leaf; [`LogTime::MIN`] while no leaf carried one.
     pub const fn time(&self) -> LogTime {
         self.time
@@ -109,6 +115,12 @@ impl History {
         at: LogTime,
     ) -> impl Iterator<Item = &'a KeyName> {
         self.pauses.holders(scope, at)
+    }
+
+    /// The operators who still hold this very pause; who has lifted it or signed a newer one of its
+    /// scope does not.
+    pub fn holders_of<'a>(&'a self, pause: &'a Pause) -> impl Iterator<Item = &'a KeyName> {
+        self.pauses.holders_of(pause)
     }
 
     /// The pause that stops a cluster at `at`: its own, or the one for all.

@@ -114,6 +114,9 @@ pub enum LeafRefused {
     /// R8: an older epoch.
     #[error("decision {number} is of epoch {epoch}: it can only be abandoned")]
     ContinuesOldEpoch { number: DecisionNumber, epoch: Epoch },
+    /// R8: somebody could still start what is continued.
+    #[error("decision {number} can be re-issued after {}", after.utc())]
+    ContinuesTooEarly { number: DecisionNumber, after: LogTime },
     /// R9.
     #[error("{proposal} has ended already")]
     AlreadyEnded { proposal: ProposalId },

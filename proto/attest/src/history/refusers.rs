@@ -48,9 +48,7 @@ impl History {
     /// Whose refusals of a decision made in `epoch` count: that of the charter in force or of the
     /// one before it. An older decision can only be abandoned.
     pub fn refusers(&self, epoch: Epoch) -> Option<Refusers> {
-        let previous = self.previous.as_ref();
-        let made = [Some(&self.charter), previous].into_iter().flatten();
-        let made = made.into_iter().find(|charter| charter.epoch == epoch)?;
+        let made = self.charter_of_epoch(epoch)?;
         Some(Refusers { made: Coordinators::of(made), in_force: Coordinators::of(&self.charter) })
     }
 }

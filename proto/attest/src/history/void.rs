@@ -55,7 +55,9 @@ impl History {
                 self.judge_cause(charter, void, id, &said)?;
             }
         }
-        let ended = Some((id, proposal.expires, End::Void(void.cause)));
+        // What a refused continuation continued runs again: its proposal's end stays its decision.
+        let runs_again = history.slot().is_some_and(|slot| slot.proposal == id);
+        let ended = (!runs_again).then_some((id, proposal.expires, End::Void(void.cause)));
         Ok(Change::Cluster { cluster: void.cluster.clone(), history, ended, changed })
     }
 

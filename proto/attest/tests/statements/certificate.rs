@@ -1,20 +1,17 @@
 //! What a verifier with the charter alone refuses, whatever coordinators sign.
 
 use quorate_attest::certificate::{
-    Accepted, CertificateRefused, HeadRelation, OutsideWindow, Stopped, TokenRefused, TokenVerdict,
-    Trusted, judge_freshness, judge_token, judge_window, relate_heads, stopped_since,
-    verify_certificate,
+    CertificateRefused, HeadRelation, OutsideWindow, Trusted, judge_freshness, judge_window,
+    relate_heads, verify_certificate,
 };
 use quorate_attest::head::HeadRefused;
 use quorate_attest::history::LeafRefused;
-use quorate_attest::leaf::{Decision, Leaf, Void, VoidCause};
+use quorate_attest::leaf::{Decision, Leaf, VoidCause};
 use quorate_attest::log_time::Span;
-use quorate_attest::merkle::leaf_hash;
-use quorate_attest::number::{DecisionNumber, FencingToken};
 use quorate_attest::proof::ProofRefused;
 use quorate_attest::remediation::Kind;
 
-use crate::fixture::{DOMAINS, OPERATORS, World, charter, signed};
+use crate::fixture::{OPERATORS, World, charter, signed};
 
 const ALL: [u8; 4] = [1, 2, 3, 4];
 
@@ -171,24 +168,9 @@ fn who_tails_the_log_knows_the_decision_that_outlived_its_charter_and_no_other()
 }
 
 #[test]
-fn five_replays_are_five_refusals() {
+fn what_is_early_late_or_of_an_older_epoch_is_not_started() {
     let (mut world, decision) = decided();
     let charter = charter();
-    let leaf = leaf_hash(&Leaf::Decision(decision.clone()).to_bytes());
-    let found = Accepted { token: decision.token(), leaf };
-    assert_eq!(judge_token(&charter, None, found), Ok(TokenVerdict::Fresh));
-    assert_eq!(judge_token(&charter, Some(found), found), Ok(TokenVerdict::Known));
-    let next = FencingToken { number: DecisionNumber::new(2).unwrap(), ..found.token };
-    let higher = Accepted { token: next, leaf };
-    let refused = judge_token(&charter, Some(higher), found);
-    assert!(matches!(refused, Err(TokenRefused::Below { .. })));
-    let other = Accepted { leaf: leaf_hash(b"other"), ..found };
-    let refused = judge_token(&charter, Some(other), found);
-    assert!(matches!(refused, Err(TokenRefused::OtherContent { .. })));
-    let mut reborn = charter.clone();
-    reborn.origin.incarnation = reborn.origin.incarnation.next().unwrap();
-    let refused = judge_token(&reborn, None, found);
-    assert!(matches!(refused, Err(TokenRefused::OtherIncarnation { .. })));
     let mut amended = charter.clone();
     amended.epoch = amended.epoch.next().unwrap();
     let refused = judge_window(&amended, &decision, world.now);
@@ -233,44 +215,4 @@ fn one_size_and_two_roots_are_a_split_view() {
     let mut reborn = newer.clone();
     reborn.origin.incarnation = reborn.origin.incarnation.next().unwrap();
     assert_eq!(relate_heads(&newer, &reborn), HeadRelation::OtherOrigin);
-}
-
-#[test]
-fn later_leaves_stop_what_has_not_started() {
-    let (mut world, decision) = decided();
-    let now = world.now;
-    let stopped = |decision: &Decision, leaf: &Leaf| stopped_since(decision, [leaf], now);
-    let mut void = world.void(&decision.proposal, VoidCause::Vetoed);
-    void.detail = Void::refused_detail(decision.number);
-    assert_eq!(stopped(&decision, &Leaf::Void(void.clone())), Some(Stopped::Void));
-    void.detail = "-".parse().unwrap();
-    assert_eq!(stopped(&decision, &Leaf::Void(void)), None);
-    let mut again = world.decision(&decision.proposal, &DOMAINS);
-    again.continues = Some(decision.number);
-    let leaf = Leaf::Decision(again.clone());
-    assert_eq!(stopped(&decision, &leaf), Some(Stopped::Replaced));
-    let pause = Leaf::Pause(signed(world.pause("*", "paused", None), &["operator/ana"]));
-    assert_eq!(stopped(&decision, &pause), Some(Stopped::Paused));
-    assert_eq!(stopped(&again, &pause), None, "never a continuation");
-    let over = Leaf::Pause(signed(world.pause("*", "paused", Some(now)), &["operator/ana"]));
-    assert_eq!(stopped(&decision, &over), None);
-    let run = Leaf::Pause(signed(world.pause("*", "running", None), &["operator/ana"]));
-    assert_eq!(stopped_since(&decision, [&pause, &run], now), None);
-    assert_eq!(stopped_since(&decision, [&run, &pause], now), Some(Stopped::Paused));
-    let by = |names: &[&str]| Leaf::Pause(signed(world.pause("*", "running", None), names));
-    let (other, two) = (by(&["operator/ben"]), by(&["operator/ben", "operator/chen"]));
-    assert_eq!(stopped_since(&decision, [&pause, &other], now), Some(Stopped::Paused));
-    assert_eq!(stopped_since(&decision, [&pause, &two], now), None, "two lift another's");
-    let mut next = charter();
-    next.epoch = next.epoch.next().unwrap();
-    next.previous = Some(charter().id());
-    let amendment = Leaf::Charter(signed(next, &OPERATORS));
-    assert_eq!(stopped(&decision, &amendment), Some(Stopped::Epoch));
-    let mut abandon = world.proposal(Kind::Abandon);
-    abandon.target = format!("decision:{}", decision.number).parse().unwrap();
-    let abandon = world.decision(&abandon, &OPERATORS);
-    assert_eq!(stopped(&abandon, &leaf), None, "an abandon is obeyed however late");
-    assert_eq!(stopped(&abandon, &amendment), None);
-    let abandon = Leaf::Decision(abandon);
-    assert_eq!(stopped(&decision, &abandon), Some(Stopped::Abandoned));
 }

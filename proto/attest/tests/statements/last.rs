@@ -2,6 +2,7 @@
 
 use quorate_attest::history::{History, LastOn};
 use quorate_attest::leaf::{Decision, Leaf, VoidCause};
+use quorate_attest::log_time::Span;
 use quorate_attest::proposal::Proposal;
 use quorate_attest::remediation::Kind;
 
@@ -49,8 +50,10 @@ fn a_reissue_is_the_same_change_under_a_higher_number() {
     let mut world = World::new();
     let proposal = isolate(&mut world);
     let first = world.decide_on(&proposal);
+    world.wait(603);
     let mut again = world.decision(&proposal, &crate::fixture::DOMAINS);
     again.continues = Some(first.number);
+    again.expires = again.not_before.saturating_add(Span::from_secs(600));
     world.append(&Leaf::Decision(again.clone())).unwrap();
     assert_eq!(last(&world.history, &proposal), on(&again));
     assert_eq!(last(&world.history, &proposal).unwrap().proposal, proposal.id());

@@ -2,8 +2,8 @@
 
 use quorate_attest::history::LeafRefused;
 use quorate_attest::leaf::{Leaf, VoidCause};
-use quorate_attest::log_time::Span;
-use quorate_attest::operator_statement::{ActKind, Scope};
+use quorate_attest::log_time::{LogTime, Span};
+use quorate_attest::operator_statement::{ActKind, Pause, Scope};
 use quorate_attest::remediation::Kind;
 use quorate_attest::signed::LinesRefused;
 
@@ -156,4 +156,28 @@ fn two_people_each_hold_a_pause_and_lift_their_own() {
     assert_eq!(say("paused", &["operator/ana", "operator/ben"]), ("ana ben".to_owned(), 1));
     assert_eq!(say("running", &["operator/ben"]), ("ana".to_owned(), 1));
     assert_eq!(say("running", &["operator/ben", "operator/chen"]), (String::new(), 0), "two lift");
+}
+
+#[test]
+fn a_pause_of_two_is_held_by_whoever_neither_lifted_nor_replaced_it() {
+    let mut world = World::new();
+    let say = |world: &mut World, automation: &str, until: Option<LogTime>, by: &[&str]| {
+        let pause = world.pause("*", automation, until);
+        world.append(&Leaf::Pause(signed(pause.clone(), by))).unwrap();
+        pause
+    };
+    let holders = |world: &World, pause: &Pause| {
+        let names = world.history.holders_of(pause);
+        names.map(|name| name.as_str().rsplit('/').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let all = ["operator/ana", "operator/ben", "operator/chen"];
+    let first = say(&mut world, "paused", None, &all);
+    assert_eq!(holders(&world, &first), ["ana", "ben", "chen"]);
+    say(&mut world, "running", None, &["operator/ana"]);
+    assert_eq!(holders(&world, &first), ["ben", "chen"], "she has lifted her part");
+    let later = world.now.saturating_add(Span::from_secs(60));
+    let second = say(&mut world, "paused", Some(later), &["operator/ben"]);
+    assert_eq!(holders(&world, &first), ["chen"], "he holds a newer one instead");
+    assert_eq!(holders(&world, &second), ["ben"]);
+    assert_eq!(world.history.pauses(world.now).count(), 2);
 }

@@ -1,9 +1,10 @@
 //! *single-effect*, *token-monotone*: one decision under way, freed by state and by nothing else.
 
 use quorate_attest::agent_statement::{Answer, Effect};
-use quorate_attest::history::{LeafRefused, Orders};
+use quorate_attest::history::{End, LeafRefused, Orders};
 use quorate_attest::id::Digest;
 use quorate_attest::leaf::{Decision, Leaf, Void, VoidCause};
+use quorate_attest::log_time::Span;
 use quorate_attest::number::DecisionNumber;
 use quorate_attest::proposal::{Param, Proposal};
 use quorate_attest::remediation::Kind;
@@ -13,7 +14,7 @@ use crate::fixture::{DOMAINS, World, key_name};
 fn continuation(world: &World, of: &Decision) -> Decision {
     let mut next = world.decision(&of.proposal, &DOMAINS);
     next.continues = Some(of.number);
-    next.expires = next.not_before.saturating_add(quorate_attest::log_time::Span::from_secs(600));
+    next.expires = next.not_before.saturating_add(Span::from_secs(600));
     next
 }
 
@@ -143,7 +144,7 @@ fn a_forgotten_proposal_cannot_be_decided_again_because_it_is_expired() {
     let mut again = world.decision(&decision.proposal, &DOMAINS);
     let refused = world.refuse(&Leaf::Decision(again.clone()));
     assert!(matches!(refused, LeafRefused::TimesOutOfOrder { .. }), "{refused}");
-    again.expires = again.not_before.saturating_add(quorate_attest::log_time::Span::from_secs(60));
+    again.expires = again.not_before.saturating_add(Span::from_secs(60));
     let refused = world.refuse(&Leaf::Decision(again));
     assert!(matches!(refused, LeafRefused::OutlivesProposal { .. }), "{refused}");
 }
@@ -156,6 +157,7 @@ fn a_lost_executor_is_ordered_to_continue_under_a_higher_token() {
     world.wait(3_000);
     let second = continuation(&world, &first);
     world.append(&Leaf::Decision(second.clone())).unwrap();
+    world.wait(603);
     let third = continuation(&world, &second);
     world.append(&Leaf::Decision(third.clone())).unwrap();
     let stale = world.outcome(&first, "agent/neo-1", Answer::Applied, Effect::Effective);
@@ -173,6 +175,7 @@ fn only_what_holds_the_slot_is_continued_and_only_as_it_was() {
     decision.continues = Some(first.number);
     let refused = world.refuse(&Leaf::Decision(decision));
     assert!(matches!(refused, LeafRefused::ContinuesOther { .. }), "{refused}");
+    world.wait(603);
     let second = continuation(&world, &first);
     world.append(&Leaf::Decision(second)).unwrap();
     // `first` was continued already: a second continuation of it is refused.
@@ -198,6 +201,51 @@ fn harm_with_a_planned_rollback_keeps_the_slot_until_one_continuation_rolled_bac
     let third = continuation(&world, &second);
     let refused = world.refuse(&Leaf::Decision(third));
     assert!(matches!(refused, LeafRefused::NotContinuable { .. }), "{refused}");
+}
+
+#[test]
+fn nothing_is_re_issued_while_somebody_can_still_start_it() {
+    let mut world = World::new();
+    let first = world.decide();
+    // Ten minutes to start, and two seconds of skew: not later is still too early.
+    world.wait(602);
+    let refused = world.refuse(&Leaf::Decision(continuation(&world, &first)));
+    let after = first.expires.saturating_add(Span::from_secs(2));
+    let number = first.number;
+    assert_eq!(refused, LeafRefused::ContinuesTooEarly { number, after });
+    world.now = after.saturating_add(Span::from_millis(1));
+    world.append(&Leaf::Decision(continuation(&world, &first))).unwrap();
+}
+
+#[test]
+fn nothing_is_rolled_back_beside_an_executor_that_is_awaited() {
+    let mut world = World::new();
+    let mut proposal = world.proposal(Kind::Restart);
+    proposal.executor.push(key_name("agent/neo-2"));
+    let digest = Digest::of(b"rollback").to_string().parse().unwrap();
+    proposal.param = vec![Param::new("rollback".parse().unwrap(), digest)];
+    let first = world.decide_on(&proposal);
+    let harm =
+        |world: &World, of| world.outcome(of, "agent/neo-1", Answer::Applied, Effect::Harmful);
+    let none = |world: &World, of| world.outcome(of, "agent/neo-2", Answer::Failed, Effect::None);
+    world.append(&Leaf::Outcome(harm(&world, &first))).unwrap();
+    let refused = world.refuse(&Leaf::Decision(continuation(&world, &first)));
+    assert!(matches!(refused, LeafRefused::ContinuesTooEarly { .. }), "{refused}");
+    world.wait(603);
+    let second = continuation(&world, &first);
+    world.append(&Leaf::Decision(second.clone())).unwrap();
+    assert_eq!(slot(&world).unwrap().orders, Orders::Action, "the other one may still act");
+    // Everybody has answered: the rollback is ordered without a wait, and once.
+    world.append(&Leaf::Outcome(harm(&world, &second))).unwrap();
+    world.append(&Leaf::Outcome(none(&world, &second))).unwrap();
+    let third = continuation(&world, &second);
+    world.append(&Leaf::Decision(third.clone())).unwrap();
+    assert_eq!(slot(&world).unwrap().orders, Orders::Rollback);
+    let refused = world.refuse(&Leaf::Decision(continuation(&world, &third)));
+    assert!(matches!(refused, LeafRefused::ContinuesTooEarly { .. }), "{refused}");
+    world.wait(603);
+    world.append(&Leaf::Decision(continuation(&world, &third))).unwrap();
+    assert_eq!(slot(&world).unwrap().orders, Orders::Rollback);
 }
 
 #[test]
@@ -284,6 +332,7 @@ fn a_decision_that_somebody_answered_for_is_never_void() {
 fn the_void_of_a_continuation_gives_the_slot_back_to_what_it_continued() {
     let mut world = World::new();
     let first = world.decide();
+    world.wait(603);
     let second = continuation(&world, &first);
     world.append(&Leaf::Decision(second.clone())).unwrap();
     let recorded = world.append(&Leaf::Void(refused_void(&world, &second))).unwrap();
@@ -296,6 +345,25 @@ fn the_void_of_a_continuation_gives_the_slot_back_to_what_it_continued() {
     assert_eq!(third.number.get(), 3);
     world.append(&Leaf::Decision(third.clone())).unwrap();
     assert_eq!(world.finish(&third).freed, Some(third.number));
+}
+
+#[test]
+fn the_void_of_a_continuation_is_not_the_end_of_what_runs_again() {
+    let mut world = World::new();
+    let mut proposal = world.proposal(Kind::Restart);
+    // Open for longer than its decision, so that the end is still remembered.
+    proposal.expires = world.now.saturating_add(Span::from_secs(3_600));
+    let mut first = world.decision(&proposal, &DOMAINS);
+    first.expires = first.not_before.saturating_add(Span::from_secs(600));
+    world.append(&Leaf::Decision(first.clone())).unwrap();
+    world.wait(603);
+    let second = continuation(&world, &first);
+    world.append(&Leaf::Decision(second.clone())).unwrap();
+    world.append(&Leaf::Void(refused_void(&world, &second))).unwrap();
+    let end = |world: &World| world.history.ended(&proposal.id()).unwrap().end;
+    assert_eq!(end(&world), End::Decided(first.number));
+    world.finish(&first);
+    assert_eq!(end(&world), End::Decided(first.number));
 }
 
 #[test]
