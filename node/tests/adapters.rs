@@ -164,6 +164,19 @@ async fn a_process_is_found_by_its_marker_when_the_pid_file_was_never_written() 
     assert_eq!(reaper.0.supervisor().find(), Some(running), "a used id is somebody else");
 }
 
+#[tokio::test]
+async fn a_member_of_the_same_name_in_another_deployment_is_not_ours() {
+    let (ours, theirs) = (tempfile::tempdir().expect("ours"), tempfile::tempdir().expect("theirs"));
+    let beside = |directory: &Path| {
+        let config = process(directory, &["/bin/sleep", "300"]);
+        Reaper(ProcessAdapter::new("demo", "n1", config, None))
+    };
+    let (ours, theirs) = (beside(ours.path()), beside(theirs.path()));
+    let running = theirs.0.supervisor().start().await.expect("started");
+    assert_eq!(ours.0.supervisor().find(), None);
+    assert_eq!(theirs.0.supervisor().find(), Some(running));
+}
+
 fn exec(command: &Path) -> ExecAdapter {
     let command = vec![command.to_string_lossy().into_owned()];
     let kinds = vec!["quiesce".into(), "drill".into()];

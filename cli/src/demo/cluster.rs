@@ -7,6 +7,7 @@ use std::time::Duration;
 use quorate_attest::charter::Charter;
 use quorate_attest::id::{AdapterName, ClusterId, IdError, MemberId, NetworkName};
 use quorate_attest::signed::Signed;
+use quorate_node::adapters::process_marker;
 
 use super::Wishes;
 use super::leash;
@@ -163,7 +164,7 @@ impl Cluster {
         std::fs::create_dir_all(&folder).map_err(|error| Failure::file(&folder, error))?;
         let arguments = member.command.get(1..).unwrap_or_default();
         // The marker by which the agent's supervisor finds it again.
-        let marker = ("QUORATE_MEMBER", format!("{CLUSTER}/{}", member.name));
+        let marker = process_marker(&format!("{CLUSTER}/{}", member.name), &member.pid_file);
         let log = self.log(member.name.as_str());
         let process = Process::start(member.name.as_str(), arguments, &[marker], log)?;
         std::fs::write(&member.pid_file, format!("{}\n", process.pid()))

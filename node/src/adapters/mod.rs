@@ -36,7 +36,7 @@ pub use self::http::{HttpBanAdapter, HttpBanConfig};
 pub use self::orphan::kill_orphans;
 pub use self::process::ProcessAdapter;
 pub(crate) use self::supervisor::process_of;
-pub use self::supervisor::{ProcessConfig, Supervisor, SupervisorError};
+pub use self::supervisor::{ProcessConfig, Supervisor, SupervisorError, process_marker};
 use crate::plan::{Plan, ROLLBACK_PARAM};
 use crate::witness::{Measure, Witness};
 

@@ -23,6 +23,16 @@ use crate::probe::Reading;
 
 /// The environment variable by which a started member is found again.
 const MARKER: &str = "QUORATE_MEMBER";
+
+/// The variable and the value that mark the process of `member`, written `cluster/member`.
+///
+/// The pid file is part of it: two deployments on one machine may have members of one name, and
+/// neither's agent may touch the other's.
+#[must_use]
+pub fn process_marker(member: &str, pid_file: &Path) -> (&'static str, String) {
+    let path = std::path::absolute(pid_file).unwrap_or_else(|_| pid_file.to_owned());
+    (MARKER, format!("{member} {}", path.display()))
+}
 /// How often a state that is waited for is looked at.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -141,7 +151,8 @@ impl Supervisor {
     /// A supervisor for `member`, written `cluster/member`.
     #[must_use]
     pub fn new(config: ProcessConfig, member: &str) -> Self {
-        Self { config, marker: member.to_owned() }
+        let (_, marker) = process_marker(member, &config.pid_file);
+        Self { config, marker }
     }
 
     /// The configuration.

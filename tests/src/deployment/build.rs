@@ -8,6 +8,7 @@ use quorate_attest::charter::Charter;
 use quorate_attest::key::NoteSigner;
 use quorate_attest::log_time::Span;
 use quorate_attest::signed::Signed;
+use quorate_node::adapters::process_marker;
 use quorate_proto::client::Endpoint;
 use quorate_proto::key_file;
 use toml::Value;
@@ -226,15 +227,16 @@ impl<'a> Builder<'a> {
             let peer = format!("{}={}", self.members[other], self.member_address(other));
             command.extend(["--peer".to_owned(), peer]);
         }
+        let pid_file = self.root.join(format!("member-{name}.pid"));
+        // The supervisor of its agent knows it by this.
+        let (variable, mark) = process_marker(&format!("{}/{name}", self.tag), &pid_file);
         let spec = Spec {
             name: format!("member-{name}"),
             program: PathBuf::from(&command[0]),
             arguments: command[1..].to_vec(),
-            // The supervisor of its agent knows it by this.
-            environment: vec![("QUORATE_MEMBER".to_owned(), format!("{}/{name}", self.tag))],
+            environment: vec![(variable.to_owned(), mark)],
             log: self.root.join(format!("member-{name}.log")),
         };
-        let pid_file = self.root.join(format!("member-{name}.pid"));
         Member {
             command,
             process: Process::new(spec),
