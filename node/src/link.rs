@@ -28,6 +28,10 @@ const PROPOSALS_MAX: i32 = 64;
 /// How long is asked for what is asked again in a moment anyway.
 const QUICK: Duration = Duration::from_secs(3);
 
+/// What a coordinator says that has not known itself to be current for longer is nobody's to act on:
+/// it may be cut off from the others, and not from us.
+const AGE_MAX: Duration = Duration::from_secs(5);
+
 /// All coordinators of one deployment.
 #[derive(Clone)]
 pub struct Link {
@@ -41,6 +45,18 @@ impl Link {
     pub fn new(client: Client) -> Self {
         let quick = client.clone().with_deadline(QUICK);
         Self { client, quick }
+    }
+
+    /// Refuses an answer from a coordinator that is behind, and asks another one next time.
+    fn current(&self, read: Option<pb::ReadState>) -> Result<(), Asked> {
+        let Some(read) = read else { return Err(unreadable("the age of the answer")) };
+        let age = read.age.and_then(|age| Duration::try_from(age).ok()).unwrap_or(Duration::MAX);
+        if age <= AGE_MAX {
+            return Ok(());
+        }
+        self.quick.avoid(read.coordinator_id);
+        let why = format!("coordinator {} is behind by {age:?}", read.coordinator_id);
+        Err(Asked::Unanswered(Unanswered { why }))
     }
 }
 
@@ -136,6 +152,7 @@ impl Quorum for Link {
             ..pb::ListProposalsRequest::default()
         };
         let answer = self.quick.list_proposals(request).await.map_err(asked)?;
+        self.current(answer.read)?;
         // One that cannot be read, or whose id is not the digest of its text, is nobody's to vote on.
         Ok(answer.proposals.iter().filter_map(open_proposal).collect())
     }
@@ -147,6 +164,7 @@ impl Quorum for Link {
             ..pb::ListFactsRequest::default()
         };
         let answer = self.quick.list_facts(request).await.map_err(asked)?;
+        self.current(answer.read)?;
         Ok(answer.facts.iter().filter_map(peer_fact).collect())
     }
 }

@@ -73,6 +73,31 @@ async fn the_named_leader_is_asked_next_and_remembered() {
 }
 
 #[tokio::test]
+async fn a_coordinator_that_is_behind_is_left_for_the_next_stale_read() {
+    let cluster = Cluster::start(3).await;
+    let client = client(&cluster, LONG);
+    let mut asked = Vec::new();
+    for behind in [1, 3, 2] {
+        let request =
+            GetStatusRequest { consistency: Consistency::Stale.into(), ..Default::default() };
+        asked.push(client.get_status(request).await.unwrap().coordinator_id);
+        client.avoid(behind);
+    }
+    assert_eq!(asked, [1, 2, 2], "only the one that answered is left");
+}
+
+#[tokio::test]
+async fn one_that_hangs_is_not_asked_first_again_though_it_used_up_the_deadline() {
+    let cluster = Cluster::start(2).await;
+    cluster.node(1).votes_always(Reply::Hang);
+    let client = client(&cluster, SHORT);
+    let hung = client.submit_vote(vote()).await;
+    assert!(hung.is_err(), "one attempt took all the time there was");
+    client.submit_vote(vote()).await.unwrap();
+    assert_eq!(cluster.node(2).request_ids().len(), 1);
+}
+
+#[tokio::test]
 async fn an_unknown_outcome_is_repeated_elsewhere_with_the_same_request_id() {
     let cluster = Cluster::start(2).await;
     cluster.node(1).votes_once(Reply::Hang);

@@ -202,6 +202,8 @@ impl Client {
                     attempts.note(&node.endpoint, why, answered);
                     unknown |= maybe && node.connected.load(Ordering::SeqCst);
                     pause = delay.unwrap_or(pause).min(self.options.backoff_max);
+                    // Also for the next call: one that hangs may use up the whole deadline.
+                    self.leave(at, route);
                     at = self.after(at, route);
                 }
             }
@@ -270,6 +272,20 @@ impl Client {
             Route::Leader | Route::Any => self.preferred.store(at, Ordering::Relaxed),
             Route::Only(_) => {}
         }
+    }
+
+    /// Asks another coordinator than `id` first from now on: what it says is too old.
+    pub fn avoid(&self, id: u64) {
+        if let Some(at) = self.position(id) {
+            self.leave(at, Route::Any);
+        }
+    }
+
+    /// Whoever did not answer is not asked first again, unless another call found somebody meanwhile.
+    fn leave(&self, at: usize, route: Route) {
+        let next = self.after(at, route);
+        let order = Ordering::Relaxed;
+        let _moved = self.preferred.compare_exchange(at, next, order, order);
     }
 
     fn after(&self, at: usize, route: Route) -> usize {
