@@ -3,14 +3,16 @@
 //! Unknown keys are refused by name, relative paths are relative to the file, and every address is
 //! parsed here, once.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_attest::id::{ClusterId, KeyName, MemberId};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::adapters::{ExecConfig, HttpBanConfig, ProcessConfig};
+use crate::adapters::{self, AdapterConfigError, Adapters, ProcessAdapter, ProcessConfig, Site};
 use crate::probe::{Probe, ProbeAddressInvalid};
 
 /// Why a configuration is refused.
@@ -48,6 +50,9 @@ pub enum ConfigError {
         /// Why not.
         source: ProbeAddressInvalid,
     },
+    /// An adapter's table is refused.
+    #[error(transparent)]
+    Adapter(#[from] AdapterConfigError),
     /// No coordinator to talk to.
     #[error("configuration key endpoints is empty; it lists every coordinator")]
     NoEndpoints,
@@ -170,8 +175,8 @@ struct File {
     #[serde(default)]
     action: ActionTable,
     member_process: Option<ProcessConfig>,
-    exec: Option<ExecConfig>,
-    ban_endpoint: Option<HttpBanConfig>,
+    #[serde(default)]
+    adapter: BTreeMap<String, config::Value>,
     #[serde(default)]
     peer: Vec<PeerTable>,
 }
@@ -222,10 +227,10 @@ pub struct Config {
     pub verify: Duration,
     /// The process `restart` acts on.
     pub member_process: Option<ProcessConfig>,
-    /// The program other kinds are carried out by.
-    pub exec: Option<ExecConfig>,
-    /// The member's own ban list.
-    pub ban_endpoint: Option<HttpBanConfig>,
+    /// The tables `[adapter.NAME]`, each of which makes an adapter.
+    pub adapter: BTreeMap<String, config::Value>,
+    /// The file it was read from: relative paths start beside it.
+    pub file: PathBuf,
 }
 
 impl Config {
@@ -252,8 +257,29 @@ impl Config {
             .build()
             .and_then(config::Config::try_deserialize)
             .map_err(read)?;
-        let base = path.parent().unwrap_or(Path::new("."));
-        Self::check(file, base)
+        Self::check(file, path)
+    }
+
+    /// The adapters of this agent: one for each table, and the process's own for what is left.
+    ///
+    /// # Errors
+    /// [`AdapterConfigError`], for the first table that is refused; a configuration that was loaded
+    /// has none.
+    pub fn adapters(&self) -> Result<Adapters, AdapterConfigError> {
+        let Self { cluster, member, probe, file, .. } = self;
+        let adapters = adapters::build(&Site { cluster, member, file, probe }, &self.adapter)?;
+        Ok(match self.process_adapter() {
+            Some(process) => adapters.with(Arc::new(process)),
+            None => adapters,
+        })
+    }
+
+    /// What restarts the member's process, if this agent runs it.
+    #[must_use]
+    pub fn process_adapter(&self) -> Option<ProcessAdapter> {
+        let (cluster, member) = (self.cluster.as_str(), self.member.as_str());
+        let process = self.member_process.clone()?;
+        Some(ProcessAdapter::new(cluster, member, process, self.probe.own.clone()))
     }
 
     /// The journal's file.
@@ -262,7 +288,8 @@ impl Config {
         journal_path(&self.data_dir)
     }
 
-    fn check(file: File, base: &Path) -> Result<Self, ConfigError> {
+    fn check(file: File, path: &Path) -> Result<Self, ConfigError> {
+        let base = path.parent().unwrap_or(Path::new("."));
         if file.endpoints.is_empty() {
             return Err(ConfigError::NoEndpoints);
         }
@@ -273,7 +300,7 @@ impl Config {
             log_file: process.log_file.map(|log| base.join(log)),
             ..process
         };
-        Ok(Self {
+        let config = Self {
             name: named("name", &file.name)?,
             cluster: named("cluster", &file.cluster)?,
             member: named("member", &file.member)?,
@@ -291,12 +318,12 @@ impl Config {
             execute: span("action.execute_ms", file.action.execute_ms, 100, 3_600_000)?,
             verify: span("action.verify_ms", file.action.verify_ms, 100, 3_600_000)?,
             member_process: file.member_process.map(process),
-            exec: file.exec.map(|exec| ExecConfig {
-                directory: exec.directory.map(|directory| base.join(directory)),
-                ..exec
-            }),
-            ban_endpoint: file.ban_endpoint,
-        })
+            adapter: file.adapter,
+            file: path.to_owned(),
+        };
+        // Refused here, at load, and not when the first decision needs it.
+        config.adapters()?;
+        Ok(config)
     }
 }
 

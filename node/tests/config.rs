@@ -22,7 +22,7 @@ address = "http://127.0.0.1:9001/health"
 [member_process]
 command = ["/bin/sleep", "60"]
 pid_file = "n1.pid"
-[ban_endpoint]
+[adapter.ban-list]
 url = "http://127.0.0.1:9001/bans"
 [[peer]]
 member = "n2"
@@ -64,6 +64,31 @@ fn a_missing_file_is_told_from_one_that_cannot_be_read() {
 fn an_unknown_key_is_refused_by_name() {
     let refused = load(&WHOLE.replace("[probe]", "[probe]\nfailure = 3")).expect_err("unknown");
     assert!(refused.to_string().contains("failure"), "{refused}");
+}
+
+#[test]
+fn an_adapters_table_is_refused_at_load_with_key_value_and_origin() {
+    let list = "[adapter.ban-list]\nurl = \"http://127.0.0.1:9001/bans\"";
+    for (table, words) in [
+        ("[adapter.banlist]", vec!["banlist", "ban-list, exec"]),
+        ("[adapter.ban-list]\nuri = \"x\"", vec!["adapter.ban-list", "uri"]),
+        ("[adapter.ban-list]\nurl = \"ftp://x\"", vec!["adapter.ban-list", "url", "ftp://x"]),
+        ("[adapter.exec]\ncommand = []\nkinds = []", vec!["adapter.exec", "command"]),
+        ("[adapter.exec]\ncommand = [\"x\"]\nkinds = [\"ban\"]", vec!["kinds", "\"ban\""]),
+        (
+            &format!("{list}\n[adapter.exec]\ncommand = [\"x\"]\nkinds = [\"ban-peer\"]"),
+            vec!["adapter.ban-list", "adapter.exec", "ban-peer"],
+        ),
+    ] {
+        let refused = load(&WHOLE.replace(list, table)).expect_err(table);
+        assert!(matches!(refused, ConfigError::Adapter(_)), "{refused:?}");
+        let refused = refused.to_string();
+        let twice = refused.contains("both");
+        assert!(twice || refused.contains("agent.toml"), "{refused}");
+        for word in words {
+            assert!(refused.contains(word), "{word}: {refused}");
+        }
+    }
 }
 
 #[test]

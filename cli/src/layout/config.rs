@@ -95,7 +95,7 @@ pub(super) fn agent(deployment: &Deployment, own: &Member) -> String {
         );
     }
     if let Some(url) = &own.ban_list {
-        let _ = write!(file, "\n[ban_endpoint]\nurl = {}\n", quoted(url));
+        let _ = write!(file, "\n[adapter.ban-list]\nurl = {}\n", quoted(url));
     }
     for peer in deployment.members.iter().filter(|peer| peer.name != own.name) {
         let _ = write!(

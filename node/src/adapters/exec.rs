@@ -18,6 +18,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, iter};
 
@@ -35,6 +36,7 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use super::orphan::ORDER;
+use super::registry::{AdapterConfigError, Site, Table};
 use super::{
     Action, Adapter, Description, Execution, Held, Observation, Order, Precondition,
     PrepareRefused, Prepared, Verdict,
@@ -45,7 +47,7 @@ use crate::witness::{Measure, Witness};
 /// Most bytes of an answer.
 const ANSWER_BYTES_MAX: u64 = 65_536;
 
-/// The program that carries kinds out: the table `[exec]`.
+/// The program that carries kinds out: the table `[adapter.exec]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecConfig {
@@ -56,6 +58,19 @@ pub struct ExecConfig {
     /// Working directory of the program.
     #[serde(default)]
     pub directory: Option<PathBuf>,
+}
+
+/// The adapter of a table.
+pub(super) fn build(site: &Site<'_>, table: Table) -> Result<Arc<dyn Adapter>, AdapterConfigError> {
+    let config: ExecConfig = table.clone().read()?;
+    if config.command.is_empty() {
+        return Err(table.refuse("command", "[]", "it names no program"));
+    }
+    let directory = config.directory.as_deref().map(|directory| site.path(directory));
+    let adapter = ExecAdapter::new(ExecConfig { directory, ..config });
+    let adapter =
+        adapter.map_err(|refused| table.refuse("kinds", &refused.word, refused.to_string()))?;
+    Ok(Arc::new(adapter))
 }
 
 /// Carries kinds out by a program that speaks JSON.

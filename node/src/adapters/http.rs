@@ -1,10 +1,11 @@
-//! `ban-peer` and `unban-peer` through an HTTP endpoint of the member itself.
+//! `ban-list`: `ban-peer` and `unban-peer` through an HTTP endpoint of the member itself.
 //!
 //! The endpoint is a list: `GET url` answers `{"banned": ["peer", ..]}`, `PUT url/peer` adds one,
 //! `DELETE url/peer` takes one off. The witness is the whole list, because another person may change
 //! it at the same moment: a ban that loses somebody else's entry is harmful, not effective.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,6 +13,7 @@ use quorate_attest::agent_statement::{Answer, Effect};
 use quorate_attest::remediation::Kind;
 use serde::Deserialize;
 
+use super::registry::{AdapterConfigError, Site, Table};
 use super::{
     Action, Adapter, Description, Execution, Held, Observation, Order, Precondition,
     PrepareRefused, Prepared, Verdict,
@@ -22,12 +24,20 @@ use crate::witness::{Measure, Witness};
 
 const BANNED: &str = "banned";
 
-/// The member's ban list: the table `[ban_endpoint]`.
+/// The member's ban list: the table `[adapter.ban-list]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpBanConfig {
     /// `http://host:port/path` of the list.
     pub url: String,
+}
+
+/// The adapter of a table.
+pub(super) fn build(_: &Site<'_>, table: Table) -> Result<Arc<dyn Adapter>, AdapterConfigError> {
+    let config: HttpBanConfig = table.clone().read()?;
+    let adapter = HttpBanAdapter::new(&config)
+        .map_err(|refused| table.refuse("url", &config.url, refused.to_string()))?;
+    Ok(Arc::new(adapter))
 }
 
 /// Bans peers through the member's own endpoint.

@@ -14,6 +14,7 @@ mod exec;
 mod http;
 mod orphan;
 mod process;
+mod registry;
 mod supervisor;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ pub use self::exec::{ExecAdapter, ExecConfig, UnknownKind};
 pub use self::http::{HttpBanAdapter, HttpBanConfig};
 pub use self::orphan::kill_orphans;
 pub use self::process::ProcessAdapter;
+pub use self::registry::{AdapterConfigError, Site, Table, build};
 pub(crate) use self::supervisor::process_of;
 pub use self::supervisor::{ProcessConfig, Supervisor, SupervisorError, process_marker};
 use crate::plan::{Plan, ROLLBACK_PARAM};
@@ -274,11 +276,11 @@ impl Adapters {
         Self::default()
     }
 
-    /// Adds `adapter` for every kind it describes. The last one added for a kind wins.
+    /// Adds `adapter` for every kind it describes and nobody carries out yet.
     #[must_use]
     pub fn with(mut self, adapter: Arc<dyn Adapter>) -> Self {
         for kind in adapter.describe().kinds {
-            self.by_kind.insert(kind, Arc::clone(&adapter));
+            self.by_kind.entry(kind).or_insert_with(|| Arc::clone(&adapter));
         }
         self
     }

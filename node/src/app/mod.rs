@@ -23,17 +23,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use self::parts::{
-    adapters, client, fresh_nonce, identify, pinned_charter, process_adapter, single_clients,
-};
+use self::parts::{client, fresh_nonce, identify, pinned_charter, single_clients};
 use self::shared::{Shared, kept_trust};
-use crate::adapters::UnknownKind;
+use crate::adapters::AdapterConfigError;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::execute::Executor;
 use crate::journal::{Journal, JournalFault, JournalHandle, Owner};
 use crate::link::Link;
-use crate::probe::{Probe, ProbeAddressInvalid, Reading};
+use crate::probe::{Probe, Reading};
 use crate::report::Reporter;
 use crate::tail::{TrustKeeper, tail};
 use crate::trust::View;
@@ -87,12 +85,9 @@ pub enum AgentError {
     /// A coordinator's address is none.
     #[error(transparent)]
     Address(#[from] BadAddress),
-    /// The ban endpoint is none.
+    /// An adapter's table is refused.
     #[error(transparent)]
-    BanEndpoint(#[from] ProbeAddressInvalid),
-    /// The configuration names a kind that does not exist.
-    #[error(transparent)]
-    Kind(#[from] UnknownKind),
+    Adapter(#[from] AdapterConfigError),
     /// The journal cannot be used: nothing is started.
     #[error(transparent)]
     Journal(#[from] JournalFault),
@@ -150,7 +145,7 @@ impl Agent {
         let journal = Journal::open(&config.journal(), &owner)?;
         let trust = kept_trust(&journal, &charter, &clock)?;
         let transport = Transport::tls(&tls)?;
-        let adapters = adapters(&config)?;
+        let adapters = config.adapters()?;
         let quorum = Arc::new(Link::new(client(&config, &transport)?));
         let tails = single_clients(&config, &transport)?;
         let (journal, thread) = JournalHandle::spawn(journal).map_err(AgentError::Thread)?;
@@ -268,13 +263,10 @@ impl Running {
             Arc::clone(&executor.quorum),
             executor.view.clone(),
         );
-        let stopper = config.member_process.clone().map(|process| {
-            let adapter = process_adapter(config, process);
-            Stopper {
-                member: config.member.clone(),
-                supervisor: adapter.supervisor().clone(),
-                stopped,
-            }
+        let stopper = config.process_adapter().map(|adapter| Stopper {
+            member: config.member.clone(),
+            supervisor: adapter.supervisor().clone(),
+            stopped,
         });
         let (done, wake) = mpsc::channel(1);
         let worker = Worker { executor, stopper, done };

@@ -1,7 +1,6 @@
 //! The parts of an agent, made from its files and its configuration.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use quorate_attest::charter::Charter;
 use quorate_attest::id::Nonce;
@@ -12,7 +11,6 @@ use quorate_proto::key_file;
 use quorate_proto::tls::TlsMaterial;
 
 use super::AgentError;
-use crate::adapters::{Adapters, ExecAdapter, HttpBanAdapter, ProcessAdapter, ProcessConfig};
 use crate::config::{Config, EndpointConfig};
 
 pub(super) fn pinned_charter(path: &Path) -> Result<Signed<Charter>, AgentError> {
@@ -75,23 +73,4 @@ pub(super) fn single_clients(
             Ok((id, Client::new([one], transport, ClientOptions::default())?))
         })
         .collect()
-}
-
-pub(super) fn process_adapter(config: &Config, process: ProcessConfig) -> ProcessAdapter {
-    let (cluster, member) = (config.cluster.as_str(), config.member.as_str());
-    ProcessAdapter::new(cluster, member, process, config.probe.own.clone())
-}
-
-pub(super) fn adapters(config: &Config) -> Result<Adapters, AgentError> {
-    let mut adapters = Adapters::none();
-    if let Some(process) = config.member_process.clone() {
-        adapters = adapters.with(Arc::new(process_adapter(config, process)));
-    }
-    if let Some(endpoint) = &config.ban_endpoint {
-        adapters = adapters.with(Arc::new(HttpBanAdapter::new(endpoint)?));
-    }
-    if let Some(exec) = config.exec.clone() {
-        adapters = adapters.with(Arc::new(ExecAdapter::new(exec)?));
-    }
-    Ok(adapters)
 }
