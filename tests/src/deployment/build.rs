@@ -291,7 +291,7 @@ impl<'a> Builder<'a> {
                     process.insert("log_file".to_owned(), text(&log.display().to_string()));
                 }
                 Adapter::Counted => {
-                    let exec = settings::sub(table, "exec");
+                    let exec = settings::sub(settings::sub(table, "adapter"), "exec");
                     let program = binary::counted_target().display().to_string();
                     let file = self.root.join(format!("effects-{name}")).display().to_string();
                     exec.insert("command".to_owned(), words(&[program, file]));
