@@ -1,8 +1,10 @@
 //! Probes: how a member is asked whether it works. Each has a deadline; a hang is *unreachable*.
 //!
 //! The address says how: `tcp://host:port` (a connection is accepted), `http://host:port/path` (the
-//! answer is 2xx), `process:///path/to/pid-file` (the process of the file runs).
+//! answer is 2xx), `process:///path/to/pid-file` (the process of the file runs),
+//! `command:///path/to/program` (it says so by its exit code).
 
+mod command;
 mod http;
 mod tcp;
 
@@ -47,11 +49,16 @@ pub enum Probe {
     Http(HttpAddress),
     /// The process of a pid file runs.
     Process(PathBuf),
+    /// A program ends with 0.
+    Command(PathBuf),
 }
 
 /// The probe of the configuration cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("probe {address:?} is none of tcp://host:port, http://host:port/path, process:///path")]
+#[error(
+    "probe {address:?} is none of tcp://host:port, http://host:port/path, process:///path, \
+     command:///path"
+)]
 pub struct ProbeAddressInvalid {
     /// The address as it was given.
     pub address: String,
@@ -73,6 +80,7 @@ impl FromStr for Probe {
             }
             "http" => HttpAddress::parse(rest).map(Self::Http).ok_or_else(invalid),
             "process" if rest.starts_with('/') => Ok(Self::Process(PathBuf::from(rest))),
+            "command" if rest.starts_with('/') => Ok(Self::Command(PathBuf::from(rest))),
             _ => Err(invalid()),
         }
     }
@@ -84,6 +92,7 @@ impl fmt::Display for Probe {
             Self::Tcp(address) => write!(out, "tcp://{address}"),
             Self::Http(address) => write!(out, "http://{address}"),
             Self::Process(path) => write!(out, "process://{}", path.display()),
+            Self::Command(path) => write!(out, "command://{}", path.display()),
         }
     }
 }
@@ -96,6 +105,7 @@ impl Probe {
                 Self::Tcp(address) => tcp::read(address).await,
                 Self::Http(address) => http::read(address).await,
                 Self::Process(path) => crate::adapters::process_of(path),
+                Self::Command(path) => command::read(path).await,
             }
         };
         tokio::time::timeout(deadline, asked).await.unwrap_or(Reading::Unreachable)
@@ -119,7 +129,12 @@ mod tests {
 
     #[test]
     fn addresses_read_back_and_wrong_ones_are_refused() {
-        for good in ["tcp://127.0.0.1:80", "http://[::1]:80/health?x=1", "process:///run/n1.pid"] {
+        for good in [
+            "tcp://127.0.0.1:80",
+            "http://[::1]:80/health?x=1",
+            "process:///run/n1.pid",
+            "command:///bin/true",
+        ] {
             assert_eq!(good.parse::<Probe>().map(|probe| probe.to_string()), Ok(good.to_owned()));
         }
         for bad in
@@ -166,6 +181,40 @@ mod tests {
             let probe: Probe = format!("http://{address}/health").parse().expect("probe");
             assert_eq!(probe.read(SOON).await, wanted, "{status}");
             server.await.expect("server");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_says_it_by_its_exit_code_and_one_that_hangs_is_killed() {
+        let directory = tempfile::tempdir().expect("directory");
+        let program = directory.path().join("check");
+        let probe: Probe = format!("command://{}", program.display()).parse().expect("probe");
+        assert_eq!(probe.read(SOON).await, Reading::Unreachable, "there is no such program");
+        let child = directory.path().join("child");
+        let hang = format!("sleep 300 & echo $! > {}; wait", child.display());
+        for (body, wanted) in [
+            ("exit 0", Reading::Up),
+            ("exit 1", Reading::Down),
+            ("exit 2", Reading::Unreachable),
+            ("kill -9 $$", Reading::Unreachable),
+            (&hang, Reading::Unreachable),
+        ] {
+            // Written by another process: a file that one of ours has open for writing, in a child
+            // between fork and exec for one, cannot be started.
+            let write = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 755 "$1""#;
+            let mut shell = std::process::Command::new("/bin/sh");
+            let written = shell.args(["-c", write, "sh"]).arg(&program).arg(body).status();
+            assert!(written.expect("sh").success());
+            assert_eq!(probe.read(Duration::from_secs(3)).await, wanted, "{body}");
+        }
+        let pid: i32 = std::fs::read_to_string(child).expect("pid").trim().parse().expect("pid");
+        let pid_file = directory.path().join("pid");
+        std::fs::write(&pid_file, format!("{pid}\n")).expect("write");
+        let alive: Probe = format!("process://{}", pid_file.display()).parse().expect("probe");
+        let end = tokio::time::Instant::now() + Duration::from_secs(10);
+        while alive.read(SOON).await == Reading::Up {
+            assert!(tokio::time::Instant::now() < end, "its child outlived it");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
