@@ -5,28 +5,23 @@ mod common;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{action, eventually, proposal, token};
+use common::adapter::{configured, order, prepare};
+use common::{eventually, proposal};
 use quorate_attest::agent_statement::{Answer, Effect};
 use quorate_attest::remediation::Kind;
 use quorate_node::adapters::{
-    Adapter, ExecAdapter, ExecConfig, Held, HttpBanAdapter, HttpBanConfig, Order, Prepared,
-    ProcessAdapter, ProcessConfig, kill_orphans,
+    Adapter, ExecAdapter, ExecConfig, Held, Prepared, ProcessAdapter, ProcessConfig, kill_orphans,
 };
-use quorate_node::plan::plan_of;
 use quorate_node::probe::Probe;
 use quorate_node::witness::{Measure, Witness};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
-use tokio_util::sync::CancellationToken;
 
 const SOON: Duration = Duration::from_secs(5);
-
-fn order(deadline: Duration) -> Order {
-    Order { proposal: proposal("a"), token: token(1), deadline, stop: CancellationToken::new() }
-}
 
 fn script(directory: &Path, name: &str, body: &str) -> PathBuf {
     let path = directory.join(name);
@@ -51,12 +46,6 @@ fn process(directory: &Path, command: &[&str]) -> ProcessConfig {
         stable_ms: 400,
         start_ms: 1_000,
     }
-}
-
-async fn prepare(adapter: &dyn Adapter, kind: Kind, target: &str) -> Prepared {
-    let action = action(kind, target);
-    let plan = plan_of(&"process".parse().expect("an adapter"), &action);
-    adapter.prepare(&action, &plan, SOON).await.expect("prepared")
 }
 
 /// Kills what a test has started, also when it fails.
@@ -201,7 +190,9 @@ async fn an_answer_counts_only_with_exit_code_zero() {
         (r#"cat > /dev/null; echo '{"answer":"surely"}'"#, Answer::Unknown),
         (r#"exec true"#, Answer::Unknown),
         (r#"kill -9 $$"#, Answer::Unknown),
-        (r#"head -c 100000 /dev/zero"#, Answer::Unknown),
+        (r#"head -c 2000000 /dev/zero"#, Answer::Unknown),
+        (r#"cat > /dev/null; printf '\377\376'"#, Answer::Unknown),
+        (r#"cat > /dev/null; echo '{"answer":"applied"} {"answer":"applied"}'"#, Answer::Unknown),
     ] {
         let adapter = exec(&script(directory.path(), "program", body));
         let executed = adapter.execute(&quiesce(), &order(SOON)).await;
@@ -241,6 +232,76 @@ async fn at_the_deadline_the_whole_process_group_is_killed() {
     assert!(begun.elapsed() < Duration::from_secs(4));
     let child: i32 = fs::read_to_string(&child_file).expect("read").trim().parse().expect("pid");
     eventually("the grandchild is dead", || !is_alive(child)).await;
+}
+
+#[tokio::test]
+async fn a_child_that_left_the_process_group_dies_with_the_deadline_too() {
+    let directory = tempfile::tempdir().expect("directory");
+    let child_file = directory.path().join("child");
+    let body =
+        format!("setsid sh -c 'echo $$ > {}; exec sleep 300' &\nwait\n", child_file.display());
+    let adapter = exec(&script(directory.path(), "program", &body));
+    let executed = adapter.execute(&quiesce(), &order(Duration::from_secs(3))).await;
+    assert_eq!(executed.answer, Answer::Unknown, "{executed:?}");
+    let child: i32 = fs::read_to_string(&child_file).expect("read").trim().parse().expect("pid");
+    eventually("the escaped child is dead", || !is_alive(child)).await;
+}
+
+#[tokio::test]
+async fn an_answer_after_the_deadline_counts_for_nothing_and_nothing_is_executed_twice() {
+    let directory = tempfile::tempdir().expect("directory");
+    let effects = directory.path().join("effects");
+    let pid_file = directory.path().join("pid");
+    let body = format!(
+        "cat > /dev/null\necho $$ > {1}\necho effect >> {0}\nsleep 30\necho late >> {0}\necho '{{\"answer\":\"applied\"}}'\n",
+        effects.display(),
+        pid_file.display()
+    );
+    let adapter = exec(&script(directory.path(), "program", &body));
+    let executed = adapter.execute(&quiesce(), &order(Duration::from_secs(3))).await;
+    assert_eq!(executed.answer, Answer::Unknown, "{executed:?}");
+    let pid: i32 = fs::read_to_string(&pid_file).expect("read").trim().parse().expect("pid");
+    eventually("it is dead", || !is_alive(pid)).await;
+    assert_eq!(fs::read_to_string(&effects).expect("read"), "effect\n", "killed in the middle");
+}
+
+#[tokio::test]
+async fn a_child_that_keeps_the_pipe_open_cannot_hold_the_answer_beyond_the_deadline() {
+    let directory = tempfile::tempdir().expect("directory");
+    let body = "cat > /dev/null\nsleep 300 &\necho '{\"answer\":\"applied\"}'\nexit 0\n";
+    let adapter = exec(&script(directory.path(), "program", body));
+    let begun = Instant::now();
+    let executed = adapter.execute(&quiesce(), &order(Duration::from_secs(1))).await;
+    assert_eq!(executed.answer, Answer::Unknown, "its answer never ended: {executed:?}");
+    assert!(begun.elapsed() < SOON);
+}
+
+/// Exit 0, "applied", "effective", and nothing done: its own measurements betray it.
+#[tokio::test]
+async fn a_program_that_says_effective_is_believed_only_if_its_witness_shows_it() {
+    let directory = tempfile::tempdir().expect("directory");
+    let says = |effect: &str, witness: &str| {
+        let body = format!(
+            r#"case "$(cat)" in
+*'"verify"'*) echo '{{"effect":"{effect}","witness":{witness},"difference":"surely"}}' ;;
+*) echo '{{"answer":"applied"}}' ;;
+esac"#
+        );
+        exec(&script(directory.path(), "program", &body))
+    };
+    for (witness, wanted) in [
+        (r#"{"lines":"0"}"#, Effect::Ineffective),
+        (r#"{}"#, Effect::Inconclusive),
+        (r#"{"lines":null}"#, Effect::Inconclusive),
+        (r#"{"lines":"1"}"#, Effect::Effective),
+    ] {
+        let adapter = says("effective", witness);
+        assert_eq!(adapter.execute(&quiesce(), &order(SOON)).await.answer, Answer::Applied);
+        let verdict = adapter.verify(&quiesce(), SOON).await;
+        assert_eq!(verdict.effect, wanted, "{witness}: {verdict:?}");
+    }
+    let harmful = says("harmful", r#"{"lines":"0"}"#).verify(&quiesce(), SOON).await;
+    assert_eq!(harmful.effect, Effect::Harmful, "{harmful:?}");
 }
 
 #[tokio::test]
@@ -299,12 +360,12 @@ echo '{"witness":{"a":"1","b":null},"preconditions":[{"name":"alive","held":null
 }
 
 /// A real HTTP server with a list, as a member would offer it.
-async fn ban_list(listed: &[&str]) -> (HttpBanAdapter, std::sync::Arc<Mutex<Vec<String>>>) {
+async fn ban_list(listed: &[&str]) -> (Arc<dyn Adapter>, Arc<Mutex<Vec<String>>>) {
     let list: Vec<String> = listed.iter().map(ToString::to_string).collect();
-    let list = std::sync::Arc::new(Mutex::new(list));
+    let list = Arc::new(Mutex::new(list));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let url = format!("http://{}/bans", listener.local_addr().expect("address"));
-    let served = std::sync::Arc::clone(&list);
+    let served = Arc::clone(&list);
     drop(tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut bytes = vec![0; 4_096];
@@ -324,13 +385,14 @@ async fn ban_list(listed: &[&str]) -> (HttpBanAdapter, std::sync::Arc<Mutex<Vec<
             let _gone = stream.write_all(answer.as_bytes()).await;
         }
     }));
-    (HttpBanAdapter::new(&HttpBanConfig { url }).expect("an adapter"), list)
+    let table = format!("[adapter.ban-list]\nurl = {url:?}");
+    (configured(Kind::BanPeer, &table), list)
 }
 
 #[tokio::test]
 async fn a_ban_is_verified_on_the_list_and_its_rollback_restores_the_witness() {
     let (adapter, list) = ban_list(&["peer:old"]).await;
-    let prepared = prepare(&adapter, Kind::BanPeer, "peer:x").await;
+    let prepared = prepare(&*adapter, Kind::BanPeer, "peer:x").await;
     assert_eq!(adapter.execute(&prepared, &order(SOON)).await.answer, Answer::Applied);
     assert_eq!(adapter.verify(&prepared, SOON).await.effect, Effect::Effective);
     assert_eq!(adapter.execute(&prepared, &order(SOON)).await.answer, Answer::AlreadyApplied);
@@ -343,7 +405,7 @@ async fn a_ban_is_verified_on_the_list_and_its_rollback_restores_the_witness() {
 #[tokio::test]
 async fn a_ban_that_loses_somebody_elses_entry_is_harmful() {
     let (adapter, list) = ban_list(&["peer:old"]).await;
-    let prepared = prepare(&adapter, Kind::BanPeer, "peer:x").await;
+    let prepared = prepare(&*adapter, Kind::BanPeer, "peer:x").await;
     *list.lock().await = vec!["peer:x".into()];
     assert_eq!(adapter.verify(&prepared, SOON).await.effect, Effect::Harmful);
 }
@@ -351,7 +413,7 @@ async fn a_ban_that_loses_somebody_elses_entry_is_harmful() {
 #[tokio::test]
 async fn an_undo_leaves_what_was_banned_before_by_whomever() {
     let (adapter, list) = ban_list(&["peer:x"]).await;
-    let prepared = prepare(&adapter, Kind::BanPeer, "peer:x").await;
+    let prepared = prepare(&*adapter, Kind::BanPeer, "peer:x").await;
     assert_eq!(adapter.execute(&prepared, &order(SOON)).await.answer, Answer::AlreadyApplied);
     assert_eq!(adapter.rollback(&prepared, &order(SOON)).await.answer, Answer::AlreadyApplied);
     assert_eq!(*list.lock().await, ["peer:x"]);

@@ -14,28 +14,27 @@
 //! an answer counts only with exit code 0. A hang, a signal, another code or an answer that cannot
 //! be read is *unknown* for `execute`, *inconclusive* for `verify`, and no witness for `prepare`.
 //! At the deadline, and when operators abandon the action, the whole process group is killed.
+//!
+//! *Effective* must show in the witness: equal before and after is *ineffective*, whatever the program
+//! says. One that finds its work done already says so by a precondition that does not hold.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, iter};
 
 use async_trait::async_trait;
 use quorate_attest::agent_statement::{Answer, Effect};
-use quorate_attest::id::Word;
+use quorate_attest::id::{ProposalId, Word};
 use quorate_attest::proposal::Param;
 use quorate_attest::remediation::Kind;
-use rustix::process::{Pid, Signal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::orphan::ORDER;
+use super::child::{CallFailed, Program};
 use super::registry::{AdapterConfigError, Site, Table};
 use super::{
     Action, Adapter, Description, Execution, Held, Observation, Order, Precondition,
@@ -43,9 +42,6 @@ use super::{
 };
 use crate::plan::Plan;
 use crate::witness::{Measure, Witness};
-
-/// Most bytes of an answer.
-const ANSWER_BYTES_MAX: u64 = 65_536;
 
 /// The program that carries kinds out: the table `[adapter.exec]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -76,30 +72,8 @@ pub(super) fn build(site: &Site<'_>, table: Table) -> Result<Arc<dyn Adapter>, A
 /// Carries kinds out by a program that speaks JSON.
 #[derive(Debug, Clone)]
 pub struct ExecAdapter {
-    command: Vec<String>,
-    directory: Option<PathBuf>,
+    program: Program,
     kinds: Vec<Kind>,
-}
-
-/// Why a call has no answer.
-#[derive(Debug, Error)]
-enum CallFailed {
-    #[error("exec.command is empty")]
-    NoCommand,
-    #[error("cannot start {program}: {source}")]
-    Start { program: String, source: std::io::Error },
-    #[error("no answer within {ms} ms; its process group was killed")]
-    Deadline { ms: u128 },
-    #[error("abandoned; its process group was killed")]
-    Stopped,
-    #[error("its pipes broke: {0}")]
-    Pipe(std::io::Error),
-    #[error("it ended with {status}")]
-    Exit { status: std::process::ExitStatus },
-    #[error("its answer has more than {ANSWER_BYTES_MAX} bytes")]
-    TooLong,
-    #[error("its answer cannot be read: {0}")]
-    Unreadable(serde_json::Error),
 }
 
 #[derive(Serialize)]
@@ -168,44 +142,28 @@ impl ExecAdapter {
             .iter()
             .map(|word| word.parse().map_err(|_| UnknownKind { word: word.clone() }))
             .collect::<Result<_, _>>()?;
-        Ok(Self { command: config.command, directory: config.directory, kinds })
+        let program = Program { command: config.command, directory: config.directory };
+        Ok(Self { program, kinds })
     }
 
     async fn call<T: DeserializeOwned>(
         &self,
         request: &Request<'_>,
+        proposal: Option<&ProposalId>,
         deadline: Duration,
         stop: &CancellationToken,
     ) -> Result<T, CallFailed> {
-        let (program, arguments) = self.command.split_first().ok_or(CallFailed::NoCommand)?;
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .kill_on_drop(true);
-        if let Some(directory) = &self.directory {
-            command.current_dir(directory);
-        }
-        if let Some(order) = &request.order {
-            command.env(ORDER, &order.proposal);
-        }
-        let child = command
-            .spawn()
-            .map_err(|source| CallFailed::Start { program: program.clone(), source })?;
-        let group = Group::of(&child);
-        let input = serde_json::to_vec(request).map_err(CallFailed::Unreadable)?;
-        let answered = tokio::select! {
-            () = stop.cancelled() => Err(CallFailed::Stopped),
-            answered = tokio::time::timeout(deadline, converse(child, input)) => {
-                answered.unwrap_or(Err(CallFailed::Deadline { ms: deadline.as_millis() }))
-            }
-        };
-        // Also after an orderly end: what it left behind in its group must not go on by itself.
-        drop(group);
-        serde_json::from_slice(&answered?).map_err(CallFailed::Unreadable)
+        let input = serde_json::to_vec(request)?;
+        let answer = self.program.call(input, proposal, deadline, stop).await?;
+        Ok(serde_json::from_slice(&answer)?)
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        request: &Request<'_>,
+        deadline: Duration,
+    ) -> Result<T, CallFailed> {
+        self.call(request, None, deadline, &CancellationToken::new()).await
     }
 
     async fn act(&self, call: &'static str, prepared: &Prepared, order: &Order) -> Execution {
@@ -216,23 +174,16 @@ impl ExecAdapter {
             token: order.token.to_string(),
             deadline_ms: u64::try_from(order.deadline.as_millis()).unwrap_or(u64::MAX),
         });
-        match self.call::<ExecuteJson>(&request, order.deadline, &order.stop).await {
+        let proposal = Some(&order.proposal);
+        match self.call::<ExecuteJson>(&request, proposal, order.deadline, &order.stop).await {
             Ok(answered) => match answered.answer.parse::<Answer>() {
                 Ok(answer) => Execution::new(answer, answered.detail),
                 Err(_) => Execution::new(Answer::Unknown, format!("answer {:?}", answered.answer)),
             },
-            // Nothing ran, so nothing can have happened.
-            Err(failure @ (CallFailed::NoCommand | CallFailed::Start { .. })) => {
+            Err(failure) if failure.nothing_ran() => {
                 Execution::new(Answer::Failed, failure.to_string())
             }
-            Err(
-                failure @ (CallFailed::Deadline { .. }
-                | CallFailed::Stopped
-                | CallFailed::Pipe(_)
-                | CallFailed::Exit { .. }
-                | CallFailed::TooLong
-                | CallFailed::Unreadable(_)),
-            ) => Execution::new(Answer::Unknown, failure.to_string()),
+            Err(failure) => Execution::new(Answer::Unknown, failure.to_string()),
         }
     }
 }
@@ -243,61 +194,6 @@ impl ExecAdapter {
 pub struct UnknownKind {
     /// The word of the configuration.
     pub word: String,
-}
-
-/// The process group of one call; dropping it kills what is left of it.
-///
-/// The leader's id cannot be used again before `wait` has reaped it, and a group exists as long as
-/// one of its processes does, so the signal reaches this group or nobody.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(child: &Child) -> Self {
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
-        Self(pid.and_then(Pid::from_raw))
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(pid) = self.0 {
-            let sent = rustix::process::kill_process_group(pid, Signal::KILL);
-            if let Err(errno) = sent
-                && errno != rustix::io::Errno::SRCH
-            {
-                tracing::warn!(pid = pid.as_raw_nonzero().get(), %errno, "cannot kill a process group");
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Group {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Group({:?})", self.0)
-    }
-}
-
-/// Writes the request, reads the answer, waits for the end: in this order, both pipes at once.
-async fn converse(mut child: Child, input: Vec<u8>) -> Result<Vec<u8>, CallFailed> {
-    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-        return Err(CallFailed::Pipe(std::io::Error::other("no pipe")));
-    };
-    let write = async move {
-        // A program that does not read its input may still answer.
-        let _unread = stdin.write_all(&input).await;
-    };
-    let read = async move {
-        let mut answer = Vec::new();
-        let mut bounded = stdout.take(ANSWER_BYTES_MAX + 1);
-        bounded.read_to_end(&mut answer).await.map(|_| answer)
-    };
-    let ((), answer) = tokio::join!(write, read);
-    let answer = answer.map_err(CallFailed::Pipe)?;
-    if answer.len() as u64 > ANSWER_BYTES_MAX {
-        return Err(CallFailed::TooLong);
-    }
-    let status = child.wait().await.map_err(CallFailed::Pipe)?;
-    if status.success() { Ok(answer) } else { Err(CallFailed::Exit { status }) }
 }
 
 fn request<'a>(call: &'static str, action: &'a Action) -> Request<'a> {
@@ -330,17 +226,29 @@ fn witness_of(json: WitnessJson) -> Witness {
         .collect()
 }
 
+/// A program's *effective* counts only if its own measurements show a difference.
+fn shown(before: &Witness, after: &Witness, difference: String) -> (Effect, String) {
+    if !after.iter().any(|(_, measure)| measure.value().is_some()) {
+        return (Effect::Inconclusive, "it says effective and measured nothing".to_owned());
+    }
+    if before == after {
+        let why = "it says effective, and nothing it measured has changed".to_owned();
+        return (Effect::Ineffective, why);
+    }
+    (Effect::Effective, difference)
+}
+
 #[async_trait]
 impl Adapter for ExecAdapter {
     fn describe(&self) -> Description {
-        let system = self.command.first().cloned().unwrap_or_default();
+        let system = self.program.name().to_owned();
         let gaps = vec!["what the program does not measure is not verified".into()];
         Description { system, kinds: self.kinds.clone(), judges: self.kinds.clone(), gaps }
     }
 
     async fn probe(&self, action: &Action, deadline: Duration) -> Observation {
         let request = request("probe", action);
-        match self.call::<ProbeJson>(&request, deadline, &CancellationToken::new()).await {
+        match self.ask::<ProbeJson>(&request, deadline).await {
             Ok(answered) => {
                 let signals = answered.signals.into_iter();
                 let signals = signals
@@ -362,7 +270,7 @@ impl Adapter for ExecAdapter {
         }
         let request = request("prepare", action);
         let answered = self
-            .call::<PrepareJson>(&request, deadline, &CancellationToken::new())
+            .ask::<PrepareJson>(&request, deadline)
             .await
             .map_err(|failure| PrepareRefused::NoWitness { why: failure.to_string() })?;
         let preconditions = answered
@@ -387,23 +295,22 @@ impl Adapter for ExecAdapter {
     async fn verify(&self, prepared: &Prepared, deadline: Duration) -> Verdict {
         let mut request = request("verify", &prepared.action);
         request.witness = Some(witness_json(&prepared.witness));
-        match self.call::<VerifyJson>(&request, deadline, &CancellationToken::new()).await {
-            Ok(answered) => {
-                let after = witness_of(answered.witness);
-                match answered.effect.parse::<Effect>() {
-                    Ok(effect) => Verdict { effect, after, difference: answered.difference },
-                    Err(_) => {
-                        let difference = format!("effect {:?} is none we know", answered.effect);
-                        Verdict { effect: Effect::Inconclusive, after, difference }
-                    }
-                }
+        let answered = match self.ask::<VerifyJson>(&request, deadline).await {
+            Ok(answered) => answered,
+            Err(failure) => {
+                let (effect, after) = (Effect::Inconclusive, Witness::default());
+                return Verdict { effect, after, difference: failure.to_string() };
             }
-            Err(failure) => Verdict {
-                effect: Effect::Inconclusive,
-                after: Witness::default(),
-                difference: failure.to_string(),
-            },
-        }
+        };
+        let after = witness_of(answered.witness);
+        let (effect, difference) = match answered.effect.parse::<Effect>() {
+            Ok(Effect::Effective) => shown(&prepared.witness, &after, answered.difference),
+            Ok(effect) => (effect, answered.difference),
+            Err(_) => {
+                (Effect::Inconclusive, format!("effect {:?} is none we know", answered.effect))
+            }
+        };
+        Verdict { effect, after, difference }
     }
 
     async fn rollback(&self, prepared: &Prepared, order: &Order) -> Execution {

@@ -10,8 +10,10 @@
 //!   by probe, never by memory.
 //! * Preconditions are evaluated again inside `execute`.
 
+mod ban;
+mod ban_list;
+mod child;
 mod exec;
-mod http;
 mod orphan;
 mod process;
 mod registry;
@@ -33,7 +35,6 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 pub use self::exec::{ExecAdapter, ExecConfig, UnknownKind};
-pub use self::http::{HttpBanAdapter, HttpBanConfig};
 pub use self::orphan::kill_orphans;
 pub use self::process::ProcessAdapter;
 pub use self::registry::{AdapterConfigError, Site, Table, build};

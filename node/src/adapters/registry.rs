@@ -12,14 +12,14 @@ use quorate_attest::remediation::Kind;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::{Adapter, Adapters, exec, http};
+use super::{Adapter, Adapters, ban_list, exec};
 use crate::config::ProbeConfig;
 
 /// How an adapter is made from its table.
 type Build = fn(&Site<'_>, Table) -> Result<Arc<dyn Adapter>, AdapterConfigError>;
 
 /// Every adapter by the name of its table, in the order of the names.
-const REGISTRY: &[(&str, Build)] = &[("ban-list", http::build), ("exec", exec::build)];
+const REGISTRY: &[(&str, Build)] = &[("ban-list", ban_list::build), ("exec", exec::build)];
 
 /// Where an adapter acts: what it may know besides its own table.
 #[derive(Debug, Clone, Copy)]

@@ -1,39 +1,75 @@
-//! The `http` probe, and the one bounded HTTP/1.1 request it is made of.
+//! The `http` probe, and the one bounded HTTP/1.1 request that everything here is asked by.
 //!
-//! One connection per request, `Connection: close`, at most 64 KiB of answer: a member under
-//! repair gets no chance to fill this agent's memory.
+//! One connection per request, at most 1 MiB of answer: a member under repair gets no chance to fill
+//! this agent's memory. A probe may say what the answer has to say: a status page that is a constant
+//! is green while the database behind it is down.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 
+use http::{HeaderMap, Request};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use thiserror::Error;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Reading, tcp};
 
-/// Most bytes of an answer, header and body.
-const ANSWER_BYTES_MAX: u64 = 65_536;
+/// Most bytes of an answer's body.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 
-/// `host:port/path`, as it is asked.
+/// `host:port/path`, as it is asked, and what its JSON answer has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpAddress {
     authority: String,
     path: String,
+    says: Vec<Says>,
+}
+
+/// One condition `name=value`; a dot in the name goes into an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Says {
+    name: String,
+    value: String,
 }
 
 impl HttpAddress {
-    /// Reads what stands behind `http://`; `None` if there is no port or a foreign byte.
+    /// Reads what stands behind `http://`; `None` if there is no port, a foreign byte, or a condition
+    /// that is none.
     pub(crate) fn parse(rest: &str) -> Option<Self> {
-        let (authority, path) = match rest.find('/') {
-            Some(at) => rest.split_at(at),
-            None => (rest, "/"),
+        let (address, conditions) = match rest.split_once('#') {
+            Some((address, conditions)) => (address, Some(conditions)),
+            None => (rest, None),
+        };
+        let (authority, path) = match address.find('/') {
+            Some(at) => address.split_at(at),
+            None => (address, "/"),
         };
         let (host, port) = authority.rsplit_once(':')?;
         let plain = rest.bytes().all(|byte| byte.is_ascii_graphic());
         let port = port.parse::<u16>().ok()?;
-        (plain && !host.is_empty() && port > 0)
-            .then(|| Self { authority: authority.to_owned(), path: path.to_owned() })
+        let says = conditions.into_iter().flat_map(|all| all.split('&'));
+        let says = says.map(Says::parse).collect::<Option<_>>()?;
+        (plain && !host.is_empty() && port > 0).then(|| Self {
+            authority: authority.to_owned(),
+            path: path.to_owned(),
+            says,
+        })
+    }
+
+    /// `host:port`.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The same server with another path.
+    pub(crate) fn at(&self, path: &str) -> Self {
+        Self { authority: self.authority.clone(), path: path.to_owned(), says: Vec::new() }
     }
 
     /// The same server with `segment` added to the path, percent-encoded.
@@ -47,21 +83,50 @@ impl HttpAddress {
                 path.push_str(&format!("%{byte:02X}"));
             }
         }
-        Self { authority: self.authority.clone(), path }
+        self.at(&path)
+    }
+}
+
+impl Says {
+    fn parse(text: &str) -> Option<Self> {
+        let (name, value) = text.split_once('=')?;
+        let (name, value) = (name.to_owned(), value.to_owned());
+        (!name.is_empty()).then_some(Self { name, value })
+    }
+
+    fn holds(&self, answer: &Value) -> bool {
+        let found = self.name.split('.').try_fold(answer, |value, name| value.get(name));
+        match found {
+            Some(Value::String(text)) => *text == self.value,
+            Some(other) => other.to_string() == self.value,
+            None => false,
+        }
     }
 }
 
 impl fmt::Display for HttpAddress {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}{}", self.authority, self.path)
+        write!(out, "{}{}", self.authority, self.path)?;
+        for (at, Says { name, value }) in self.says.iter().enumerate() {
+            write!(out, "{}{name}={value}", if at == 0 { '#' } else { '&' })?;
+        }
+        Ok(())
     }
 }
 
-/// An answer: status and body.
+/// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HttpAnswer {
     pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
+}
+
+impl HttpAnswer {
+    /// Whether it is a 2xx.
+    pub(crate) fn is_ok(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
 }
 
 /// Why there is no answer.
@@ -70,71 +135,64 @@ pub(crate) enum HttpFailure {
     /// The connection failed or broke.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// What came is no HTTP answer, or is cut off.
-    #[error("the answer is no whole HTTP answer")]
-    Malformed,
+    /// What was to be asked is no HTTP request.
+    #[error("it cannot be asked: {0}")]
+    Request(#[from] http::Error),
+    /// What came is no HTTP answer, is cut off, or is too long.
+    #[error("the answer is no whole HTTP answer: {0}")]
+    Malformed(Box<dyn Error + Send + Sync>),
+}
+
+impl From<hyper::Error> for HttpFailure {
+    /// A connection that broke is told from an answer that is none: *unreachable is not down*.
+    fn from(error: hyper::Error) -> Self {
+        match error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
+            Some(broken) if broken.kind() != io::ErrorKind::InvalidData => {
+                Self::Io(io::Error::new(broken.kind(), error))
+            }
+            Some(_) | None => Self::Malformed(Box::new(error)),
+        }
+    }
 }
 
 /// Asks once. The caller sets the deadline.
 pub(crate) async fn request(
     method: &str,
     address: &HttpAddress,
+    headers: &[(&str, &str)],
     body: &[u8],
 ) -> Result<HttpAnswer, HttpFailure> {
-    let mut stream = TcpStream::connect(&address.authority).await?;
-    let head = format!(
-        "{method} {} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-        address.path,
-        address.authority,
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body).await?;
-    read_answer(stream).await
-}
-
-/// Reads up to the declared length, or to the end of the connection if none is declared.
-async fn read_answer(stream: TcpStream) -> Result<HttpAnswer, HttpFailure> {
-    let mut stream = stream.take(ANSWER_BYTES_MAX);
-    let mut bytes = Vec::new();
-    loop {
-        let read = stream.read_buf(&mut bytes).await?;
-        let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
-            if read == 0 {
-                return Err(HttpFailure::Malformed);
-            }
-            continue;
-        };
-        let head = std::str::from_utf8(&bytes[..end]).map_err(|_| HttpFailure::Malformed)?;
-        let status = status_of(head).ok_or(HttpFailure::Malformed)?;
-        let have = bytes.len() - end - 4;
-        match length_of(head) {
-            Some(length) if have >= length => {
-                return Ok(HttpAnswer { status, body: bytes[end + 4..end + 4 + length].to_vec() });
-            }
-            Some(_) if read == 0 => return Err(HttpFailure::Malformed),
-            None if read == 0 => return Ok(HttpAnswer { status, body: bytes[end + 4..].to_vec() }),
-            Some(_) | None => {}
-        }
+    let mut request = Request::builder()
+        .method(method)
+        .uri(&address.path)
+        .header("host", &address.authority)
+        .header("connection", "close");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
     }
-}
-
-fn status_of(head: &str) -> Option<u16> {
-    let rest = head.strip_prefix("HTTP/1.")?;
-    rest.split(' ').nth(1)?.parse().ok()
-}
-
-fn length_of(head: &str) -> Option<usize> {
-    head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
-    })
+    let request = request.body(Full::new(Bytes::copy_from_slice(body)))?;
+    let stream = TcpStream::connect(&address.authority).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // Whoever gives up on the answer ends the connection too.
+    let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+    let body = body.map_err(HttpFailure::Malformed)?.to_bytes().to_vec();
+    Ok(HttpAnswer { status: head.status.as_u16(), headers: head.headers, body })
 }
 
 pub(super) async fn read(address: &HttpAddress) -> Reading {
-    match request("GET", address, b"").await {
-        Ok(answer) if (200..300).contains(&answer.status) => Reading::Up,
-        Ok(_) | Err(HttpFailure::Malformed) => Reading::Down,
+    match request("GET", address, &[], b"").await {
+        Ok(answer) if answer.is_ok() && says_so(address, &answer.body) => Reading::Up,
+        Ok(_) | Err(HttpFailure::Malformed(_) | HttpFailure::Request(_)) => Reading::Down,
         Err(HttpFailure::Io(failure)) => tcp::failed(failure.kind()),
     }
+}
+
+fn says_so(address: &HttpAddress, body: &[u8]) -> bool {
+    if address.says.is_empty() {
+        return true;
+    }
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    address.says.iter().all(|says| says.holds(&answer))
 }

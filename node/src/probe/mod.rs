@@ -1,7 +1,8 @@
 //! Probes: how a member is asked whether it works. Each has a deadline; a hang is *unreachable*.
 //!
 //! The address says how: `tcp://host:port` (a connection is accepted), `http://host:port/path` (the
-//! answer is 2xx), `process:///path/to/pid-file` (the process of the file runs),
+//! answer is 2xx), `http://host:port/path#status=ok&database.ok=true` (and its JSON says so: a health
+//! page that is a constant says nothing), `process:///path/to/pid-file` (the process of the file runs),
 //! `command:///path/to/program` (it says so by its exit code).
 
 mod command;
@@ -24,7 +25,7 @@ pub enum Reading {
     Up,
     /// The machine answers, the member does not work: refused, an error, no process.
     Down,
-    /// No answer in time. It may work for others (*partition is not death*).
+    /// No answer in time, or it broke off. It may work for others (*partition is not death*).
     Unreachable,
 }
 
@@ -45,7 +46,7 @@ impl Reading {
 pub enum Probe {
     /// A connection is accepted.
     Tcp(String),
-    /// The answer is 2xx.
+    /// The answer is 2xx, and says what it has to say.
     Http(HttpAddress),
     /// The process of a pid file runs.
     Process(PathBuf),
@@ -132,14 +133,22 @@ mod tests {
         for good in [
             "tcp://127.0.0.1:80",
             "http://[::1]:80/health?x=1",
+            "http://a:80/health#status=ok&database.ok=true",
             "process:///run/n1.pid",
             "command:///bin/true",
         ] {
             assert_eq!(good.parse::<Probe>().map(|probe| probe.to_string()), Ok(good.to_owned()));
         }
-        for bad in
-            ["", "tcp://:80", "tcp://host", "tcp://host:0", "process://relative", "udp://a:1"]
-        {
+        for bad in [
+            "",
+            "tcp://:80",
+            "tcp://host",
+            "tcp://host:0",
+            "http://a:80/#",
+            "http://a:80/#=ok",
+            "process://relative",
+            "udp://a:1",
+        ] {
             assert!(bad.parse::<Probe>().is_err(), "{bad}");
         }
     }
@@ -162,6 +171,19 @@ mod tests {
         assert_eq!(probe.read(SOON).await, Reading::Down);
     }
 
+    /// Answers one request with `answer` and closes.
+    async fn answering(answer: String) -> (String, tokio::task::JoinHandle<()>) {
+        let (listener, address) = listener().await;
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("accept");
+            let mut request = [0; 1024];
+            let read = stream.read(&mut request).await.expect("read");
+            assert!(request[..read].starts_with(b"GET /health HTTP/1.1\r\n"));
+            stream.write_all(answer.as_bytes()).await.expect("write");
+        });
+        (address, server)
+    }
+
     #[tokio::test]
     async fn only_a_2xx_answer_is_up() {
         for (status, wanted) in [
@@ -169,17 +191,53 @@ mod tests {
             ("503 Service Unavailable", Reading::Down),
             ("x", Reading::Down),
         ] {
-            let (listener, address) = listener().await;
             let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+            let (address, server) = answering(answer).await;
+            let probe: Probe = format!("http://{address}/health").parse().expect("probe");
+            assert_eq!(probe.read(SOON).await, wanted, "{status}");
+            server.await.expect("server");
+        }
+    }
+
+    /// T12: `/healthz` is a constant; what counts is what the status page says of the database.
+    #[tokio::test]
+    async fn a_green_page_is_down_while_its_status_says_that_the_database_is() {
+        let degraded = r#"{"status":"degraded","database":{"ok":false}}"#;
+        let well = r#"{"status":"ok","database":{"ok":true}}"#;
+        let says = "#status=ok&database.ok=true";
+        for (body, says, wanted) in [
+            (degraded, "", Reading::Up),
+            (degraded, says, Reading::Down),
+            ("OK", says, Reading::Down),
+            (well, says, Reading::Up),
+        ] {
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let (address, server) = answering(answer).await;
+            let probe: Probe = format!("http://{address}/health{says}").parse().expect("probe");
+            assert_eq!(probe.read(SOON).await, wanted, "{body} {says:?}");
+            server.await.expect("server");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_in_chunks_is_read_whole_and_one_without_an_end_is_refused() {
+        let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
+                       d\r\n{\"status\":\"ok\r\n2\r\n\"}\r\n0\r\n\r\n";
+        for (answer, wanted) in [
+            (chunked.to_owned(), Reading::Up),
+            (format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(2 << 20)), Reading::Down),
+        ] {
+            let (listener, address) = listener().await;
             let server = tokio::spawn(async move {
                 let (mut stream, _) = listener.accept().await.expect("accept");
                 let mut request = [0; 1024];
-                let read = stream.read(&mut request).await.expect("read");
-                assert!(request[..read].starts_with(b"GET /health HTTP/1.1\r\n"));
-                stream.write_all(answer.as_bytes()).await.expect("write");
+                let _read = stream.read(&mut request).await.expect("read");
+                // Whoever has read enough of it hangs up.
+                let _cut = stream.write_all(answer.as_bytes()).await;
             });
-            let probe: Probe = format!("http://{address}/health").parse().expect("probe");
-            assert_eq!(probe.read(SOON).await, wanted, "{status}");
+            let probe = format!("http://{address}/health#status=ok");
+            let probe: Probe = probe.parse().expect("probe");
+            assert_eq!(probe.read(Duration::from_secs(5)).await, wanted);
             server.await.expect("server");
         }
     }

@@ -13,16 +13,14 @@ pub(super) async fn read(address: &str) -> Reading {
     }
 }
 
-/// The peer's machine said no: down. Nobody said anything: unreachable.
+/// The peer's machine said no: down. Nobody said anything, or broke off: unreachable.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "ErrorKind is not ours and grows; silence is the safe reading of the rest"
 )]
 pub(super) fn failed(kind: ErrorKind) -> Reading {
     match kind {
-        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
-            Reading::Down
-        }
+        ErrorKind::ConnectionRefused => Reading::Down,
         _ => Reading::Unreachable,
     }
 }

@@ -91,6 +91,7 @@ pub fn prepared(kind: Kind, target: &str) -> Prepared {
     Prepared { action, plan, witness, preconditions: Vec::new() }
 }
 
+pub mod adapter;
 pub mod fake;
 pub mod forks;
 pub mod scene;
