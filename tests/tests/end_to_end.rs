@@ -73,6 +73,28 @@ async fn a_dead_member_is_restarted_exactly_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_nobody_could_restart_for_long_is_restarted_as_soon_as_somebody_may() {
+    let mut deployment = Options::of(3).build();
+    deployment.start().await;
+    all_up(&deployment).await;
+    drop(deployment.stdout("o1", &["automation", "pause", "--reason", "the test", "--for", "10m"]));
+    let killed = now();
+    deployment.members.get_mut("n3").expect("n3").kill();
+    // What the agents said of it when it died is stale by then, and nothing new can be said.
+    let twice_the_freshness = Span::from_millis(6_000);
+    wait::until_true("nobody's first word is fresh any more", WITHIN, || {
+        now().since(killed) > twice_the_freshness
+    })
+    .await;
+    let first = deployment.operator("o1");
+    assert!(WholeLog::read(&first).await.decisions().is_empty(), "automation is paused");
+    drop(deployment.stdout("o1", &["automation", "resume", "--reason", "go on"]));
+    let effective = DecisionState::Effective;
+    drop(first.ends(&deployment.cluster, 1, effective, Duration::from_secs(60)).await);
+    deployment.member_answers("n3", WITHIN).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_verdicts_of_one_validator_become_evidence_and_neither_counts() {
     let mut deployment = Options { adapter: Adapter::Counted, ..Options::of(4) }.build();
     deployment.start().await;

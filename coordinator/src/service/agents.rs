@@ -131,17 +131,29 @@ impl Agents for Context {
         let cluster: Option<ClusterId> = parse_optional("cluster", &request.cluster)?;
         let agent: Option<KeyName> = parse_optional("agent", &request.agent)?;
         let read = self.read(request.consistency).await?;
+        // Only what says something new is replicated. Whoever has to agree on a member that stays dead
+        // asks for the newest word, and that is held here.
+        let held = match read.consistency() {
+            pb::Consistency::Stale => self.signer.held().await.observations,
+            pb::Consistency::Linearizable | pb::Consistency::Unspecified => Vec::new(),
+        };
         let now = self.now();
         let facts = self
             .machine(move |machine| {
                 let Some(ledger) = machine.state().ledger() else { return Vec::new() };
                 let charter = ledger.charter();
+                let newest = |agent: &KeyName| {
+                    let held = held.iter().map(|held| &held.statement);
+                    held.filter(|held| held.agent == *agent && held.epoch == charter.epoch)
+                        .chain(machine.state().observations().latest(agent))
+                        .max_by_key(|seen| seen.sequence)
+                };
                 charter
                     .agent
                     .iter()
                     .filter(|line| cluster.as_ref().is_none_or(|wanted| line.cluster == *wanted))
                     .filter(|line| agent.as_ref().is_none_or(|wanted| line.key.name() == wanted))
-                    .filter_map(|line| machine.state().observations().latest(line.key.name()))
+                    .filter_map(|line| newest(line.key.name()))
                     .flat_map(|seen| {
                         let window = freshness(charter, &seen.cluster);
                         let fresh = now.since(seen.observed) <= window;
