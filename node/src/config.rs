@@ -13,6 +13,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::adapters::{self, AdapterConfigError, Adapters, ProcessAdapter, ProcessConfig, Site};
+use crate::gate::Permits;
 use crate::probe::{Probe, ProbeAddressInvalid};
 
 /// Why a configuration is refused.
@@ -260,14 +261,17 @@ impl Config {
         Self::check(file, path)
     }
 
-    /// The adapters of this agent: one for each table, and the process's own for what is left.
+    /// The adapters of this agent: one for each table, and the process's own for what is left. Those
+    /// that start a member alone keep a clone of `permits`.
     ///
     /// # Errors
     /// [`AdapterConfigError`], for the first table that is refused; a configuration that was loaded
     /// has none.
-    pub fn adapters(&self) -> Result<Adapters, AdapterConfigError> {
+    pub fn adapters(&self, permits: &Permits) -> Result<Adapters, AdapterConfigError> {
         let Self { cluster, member, probe, file, .. } = self;
-        let adapters = adapters::build(&Site { cluster, member, file, probe }, &self.adapter)?;
+        let process = self.member_process.as_ref();
+        let site = Site { cluster, member, file, probe, process, permits };
+        let adapters = adapters::build(&site, &self.adapter)?;
         Ok(match self.process_adapter() {
             Some(process) => adapters.with(Arc::new(process)),
             None => adapters,
@@ -322,7 +326,7 @@ impl Config {
             file: path.to_owned(),
         };
         // Refused here, at load, and not when the first decision needs it.
-        config.adapters()?;
+        config.adapters(&Permits::default())?;
         Ok(config)
     }
 }

@@ -26,6 +26,7 @@ pub mod config;
 pub mod detect;
 pub mod execute;
 pub mod fence;
+pub mod gate;
 pub mod journal;
 pub mod link;
 pub mod observe;

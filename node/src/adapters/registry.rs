@@ -12,8 +12,9 @@ use quorate_attest::remediation::Kind;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::{Adapter, Adapters, ban_list, exec};
+use super::{Adapter, Adapters, ProcessConfig, ban_list, exec};
 use crate::config::ProbeConfig;
+use crate::gate::Permits;
 
 /// How an adapter is made from its table.
 type Build = fn(&Site<'_>, Table) -> Result<Arc<dyn Adapter>, AdapterConfigError>;
@@ -32,6 +33,10 @@ pub struct Site<'a> {
     pub file: &'a Path,
     /// How members are probed.
     pub probe: &'a ProbeConfig,
+    /// The member's process, where this agent runs it.
+    pub process: Option<&'a ProcessConfig>,
+    /// The permission to start the member alone, for an adapter that carries out declarations.
+    pub permits: &'a Permits,
 }
 
 impl Site<'_> {

@@ -29,6 +29,7 @@ use crate::adapters::AdapterConfigError;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::execute::Executor;
+use crate::gate::Permits;
 use crate::journal::{Journal, JournalFault, JournalHandle, Owner};
 use crate::link::Link;
 use crate::probe::{Probe, Reading};
@@ -145,7 +146,8 @@ impl Agent {
         let journal = Journal::open(&config.journal(), &owner)?;
         let trust = kept_trust(&journal, &charter, &clock)?;
         let transport = Transport::tls(&tls)?;
-        let adapters = config.adapters()?;
+        let permits = Permits::default();
+        let adapters = config.adapters(&permits)?;
         let quorum = Arc::new(Link::new(client(&config, &transport)?));
         let tails = single_clients(&config, &transport)?;
         let (journal, thread) = JournalHandle::spawn(journal).map_err(AgentError::Thread)?;
@@ -167,7 +169,7 @@ impl Agent {
             });
         }
         let readings = running.probe(&config);
-        let shared = Shared { signer, journal, adapters, quorum, view, clock };
+        let shared = Shared { signer, journal, adapters, quorum, view, clock, permits };
         let (stopped_by_us, stopped) = watch::channel(None);
         running.work(&config, shared.executor(&config, nonce), stopped_by_us);
         let watchman = shared.watchman(config, stopped);

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::detect::Settings;
 use crate::execute::{Deadlines, Executor};
+use crate::gate::Permits;
 use crate::journal::{Journal, JournalHandle};
 use crate::quorum::Quorum;
 use crate::trust::{Anchor, Trust, View};
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     pub(super) quorum: Arc<dyn Quorum>,
     pub(super) view: watch::Receiver<View>,
     pub(super) clock: Clock,
+    pub(super) permits: Permits,
 }
 
 impl Shared {
@@ -50,6 +52,7 @@ impl Shared {
                 execute: config.execute,
                 verify: config.verify,
             },
+            permits: self.permits.clone(),
         }
     }
 
@@ -59,7 +62,7 @@ impl Shared {
         config: Config,
         stopped: watch::Receiver<Option<MemberId>>,
     ) -> Watchman {
-        let Self { signer, journal, adapters, quorum, view, clock } = self;
+        let Self { signer, journal, adapters, quorum, view, clock, permits: _ } = self;
         Watchman {
             name: config.name,
             cluster: config.cluster,

@@ -4,12 +4,14 @@ use std::pin::pin;
 use std::time::Duration;
 
 use quorate_attest::agent_statement::{Answer, Effect, Rollback};
+use quorate_attest::declaration::Declaration;
 use quorate_attest::history::Orders;
 use quorate_attest::log_time::LogTime;
 use tokio_util::sync::CancellationToken;
 
 use super::{Executor, Halt, Order, Settled};
 use crate::adapters::{self, Execution, Prepared, Verdict, kill_orphans};
+use crate::gate::{Armed, Carried};
 use crate::journal::ArmedUndo;
 use crate::plan::{plan_of, undo_of};
 use crate::report::{Outcome, phase_after, summary};
@@ -47,6 +49,7 @@ impl Executor {
             .with(move |journal| journal.start(&cluster, token, started, before, undo))
             .await??;
         // A crash from here on repeats nothing: the outcome is unknown and will be probed.
+        let _armed = self.arm(order);
         let stop = CancellationToken::new();
         let acted = {
             let mut acting = pin!(self.act(order, &prepared, stop.clone()));
@@ -67,6 +70,24 @@ impl Executor {
         let outcome =
             Outcome::measured(&execution, &prepared.witness, verdict.as_ref(), Some(started));
         self.settle(order, outcome).await
+    }
+
+    /// While a declaration that names the own member as its survivor is carried out, and only then,
+    /// an adapter may offer its gate the permission to start alone (*one-survivor*).
+    fn arm(&self, order: &Order) -> Option<Armed> {
+        let view = self.view.borrow();
+        let charter = view.history()?.charter();
+        let member = &charter.agent(&self.name)?.member;
+        let decision = order.decision();
+        let declaration = Declaration::of(charter, &decision.proposal).ok().flatten()?;
+        let is_survivor = declaration.survivor == *member && order.orders == Orders::Action;
+        is_survivor.then(|| {
+            self.permits.arm(Carried {
+                cluster: self.cluster.clone(),
+                token: order.token(),
+                certificate: order.bytes.clone(),
+            })
+        })
     }
 
     /// The effect and its measurement. Nothing that was refused is measured: nothing happened.

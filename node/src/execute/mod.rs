@@ -33,6 +33,7 @@ use self::judge::May;
 use crate::adapters::{Action, Adapters};
 use crate::clock::Clock;
 use crate::fence::{Admission, FenceRefused, Fenced, admit};
+use crate::gate::Permits;
 use crate::journal::{ClaimAttempt, Entry, JournalClosed, JournalError, JournalHandle, Phase};
 use crate::quorum::{Asked, ClaimRefused, Claimed, Declined, Quorum};
 use crate::report::Outcome;
@@ -117,11 +118,15 @@ pub struct Executor {
     pub clock: Clock,
     /// How long outside calls may take.
     pub deadlines: Deadlines,
+    /// The permission to start alone, armed while a declaration of the own member is carried out.
+    pub permits: Permits,
 }
 
 /// A decision whose certificate holds, with what this agent makes of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Order {
+    /// The certificate's file, as it was verified.
+    pub(crate) bytes: Vec<u8>,
     pub(crate) certificate: Certificate,
     pub(crate) action: Action,
     pub(crate) orders: Orders,
@@ -222,7 +227,7 @@ impl Executor {
             })?;
         let action = Action::of(&certificate.decision.proposal);
         let orders = orders_of(history, &certificate.decision);
-        Ok(Order { certificate, action, orders })
+        Ok(Order { bytes: bytes.to_vec(), certificate, action, orders })
     }
 
     fn is_mine(&self, order: &Order) -> bool {

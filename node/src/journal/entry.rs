@@ -184,6 +184,24 @@ pub enum StepRefused {
         /// The text of the one signed before.
         before: String,
     },
+    /// Only what is under way in this life of the agent may start its member alone.
+    #[error("decision {token} of {cluster} is {phase:?}: nobody starts alone under it")]
+    NotUnderWay {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The token.
+        token: FencingToken,
+        /// The present phase.
+        phase: Phase,
+    },
+    /// Its permission to start alone was taken before (*one-survivor*).
+    #[error("the permission of decision {token} of {cluster} to start alone was taken before")]
+    Consumed {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The token.
+        token: FencingToken,
+    },
     /// The sequence has reached its end, which no honest history does.
     #[error("the journal's sequence is used up")]
     SequenceUsedUp,

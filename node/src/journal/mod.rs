@@ -15,6 +15,7 @@
 mod entry;
 mod file;
 mod handle;
+mod permit;
 mod read;
 mod seen;
 mod state;
@@ -30,6 +31,7 @@ pub use self::entry::{ClaimAttempt, Delivery, Entry, Phase, SentReport, StepRefu
 pub use self::file::JournalFault;
 use self::file::{File, Row};
 pub use self::handle::{JournalClosed, JournalHandle};
+pub use self::permit::Consumed;
 use self::state::State;
 pub use self::state::{ArmedUndo, Owner, Pinned, Tombstone, Used};
 use self::table::{Table, encode, entry_key};

@@ -11,6 +11,7 @@ use quorate_attest::number::{FencingToken, Sequence};
 
 use super::entry::Entry;
 use super::file::{JournalFault, Row, Rows};
+use super::permit::Consumed;
 use super::table::{RowDamaged, Table, check_of, decode, encode};
 use crate::adapters::Prepared;
 
@@ -109,6 +110,7 @@ pub(super) struct State {
     pub(super) tombstones: BTreeSet<Tombstone>,
     pub(super) undos: BTreeMap<Vec<u8>, ArmedUndo>,
     pub(super) evidence: BTreeMap<Digest, String>,
+    pub(super) permits: BTreeMap<Vec<u8>, Consumed>,
     pub(super) pinned: Option<Pinned>,
     pub(super) alarm: Option<[Vec<u8>; 2]>,
     pub(super) doubt: Option<[Vec<u8>; 2]>,
@@ -130,6 +132,7 @@ impl State {
             tombstones: BTreeSet::new(),
             undos: BTreeMap::new(),
             evidence: BTreeMap::new(),
+            permits: BTreeMap::new(),
             pinned: None,
             alarm: None,
             doubt: None,
@@ -233,6 +236,7 @@ impl State {
             Table::Meta => self.understand_meta(row),
             Table::Entry => put(&mut self.entries, row.key.clone(), row),
             Table::Undo => put(&mut self.undos, row.key.clone(), row),
+            Table::Permit => put(&mut self.permits, row.key.clone(), row),
             Table::Fence => put(&mut self.fence, name_of(row)?, row),
             Table::Used => put(&mut self.used, ProposalId(digest_of(row)?), row),
             Table::Evidence => put(&mut self.evidence, digest_of(row)?, row),

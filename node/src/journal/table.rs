@@ -29,10 +29,12 @@ pub(super) enum Table {
     Undo,
     /// Evidence leaves this agent verified.
     Evidence,
+    /// Permissions to start alone that were taken.
+    Permit,
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Meta,
         Self::Entry,
         Self::Fence,
@@ -40,6 +42,7 @@ impl Table {
         Self::Tombstone,
         Self::Undo,
         Self::Evidence,
+        Self::Permit,
     ];
 
     const fn name(self) -> &'static str {
@@ -51,6 +54,7 @@ impl Table {
             Self::Tombstone => "tombstone",
             Self::Undo => "undo",
             Self::Evidence => "evidence",
+            Self::Permit => "permit",
         }
     }
 

@@ -17,6 +17,7 @@ use quorate_node::adapters::{
 };
 use quorate_node::clock::Clock;
 use quorate_node::execute::{Deadlines, Executor};
+use quorate_node::gate::Permits;
 use quorate_node::journal::{Journal, JournalHandle, Owner};
 use quorate_node::plan::Plan;
 use quorate_node::quorum::Quorum;
@@ -221,6 +222,7 @@ impl Stage {
                 execute: Duration::from_secs(5),
                 verify: Duration::from_secs(2),
             },
+            permits: Permits::default(),
         };
         Self { executor, target, view, thread }
     }
