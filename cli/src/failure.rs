@@ -55,6 +55,8 @@ local_reasons! {
     DemoFailed = "DEMO_FAILED", Error, "a process of the demo ended, or a step did not happen";
     FileExists = "FILE_EXISTS", Error, "the file is there already; nothing is overwritten";
     FileFailed = "FILE_FAILED", Error, "a file could not be read or written";
+    GateClosed = "GATE_CLOSED", Precondition,
+        "the gate cannot know that the member may start here and now; `why` says what is missing";
     GuaranteeBroken = "GUARANTEE_BROKEN", Negative,
         "`demo --assert` found a guarantee that does not hold";
     Interrupted = "INTERRUPTED", Interrupted, "stopped by Ctrl-C";

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::adapters::{self, AdapterConfigError, Adapters, ProcessAdapter, ProcessConfig, Site};
-use crate::gate::Permits;
+use crate::gate::{GateConfig, Permits};
 use crate::probe::{Probe, ProbeAddressInvalid};
 
 /// Why a configuration is refused.
@@ -179,6 +179,8 @@ struct File {
     #[serde(default)]
     adapter: BTreeMap<String, config::Value>,
     #[serde(default)]
+    gate: GateConfig,
+    #[serde(default)]
     peer: Vec<PeerTable>,
 }
 
@@ -232,6 +234,8 @@ pub struct Config {
     pub adapter: BTreeMap<String, config::Value>,
     /// The file it was read from: relative paths start beside it.
     pub file: PathBuf,
+    /// What the gate looks at: directory and host.
+    pub gate: GateConfig,
 }
 
 impl Config {
@@ -323,6 +327,10 @@ impl Config {
             verify: span("action.verify_ms", file.action.verify_ms, 100, 3_600_000)?,
             member_process: file.member_process.map(process),
             adapter: file.adapter,
+            gate: GateConfig {
+                directory: file.gate.directory.map(|directory| base.join(directory)),
+                ..file.gate
+            },
             file: path.to_owned(),
         };
         // Refused here, at load, and not when the first decision needs it.

@@ -8,6 +8,7 @@ mod charter;
 mod completions;
 mod coordinator;
 mod decision;
+mod gate;
 mod help;
 mod init;
 mod key;
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     /// Run an agent beside a member; list and enrol agents
     #[command(subcommand)]
     Agent(agent::Verb),
+    /// Stand in front of a member's start command: may it start, and how?
+    Gate(gate::GateArgs),
     /// Open, show and end proposals
     #[command(subcommand)]
     Proposal(proposal::Verb),
@@ -109,6 +112,7 @@ pub(crate) fn run(cli: Cli, printer: Printer) -> Done {
         Command::Demo(args) => demo::run(args, &env),
         Command::Coordinator(verb) => coordinator::run(verb),
         Command::Agent(verb) => agent::run(verb, &env),
+        Command::Gate(args) => gate::run(&args, &env),
         Command::Proposal(verb) => block_on(proposal::run(verb, &env)),
         Command::Vote(verb) => block_on(vote::run(verb, &env)),
         Command::Decision(verb) => block_on(decision::run(verb, &env)),

@@ -64,6 +64,15 @@ pub struct ProcessConfig {
     pub start_ms: u64,
 }
 
+impl ProcessConfig {
+    /// The program the process runs as: the first word, or what a gate in front of it becomes.
+    fn program(&self) -> Option<&String> {
+        let behind = self.command.iter().position(|word| word == "--").map(|at| at + 1);
+        let gate = self.command.get(1).is_some_and(|word| word == "gate");
+        behind.filter(|_| gate).and_then(|at| self.command.get(at)).or(self.command.first())
+    }
+}
+
 fn default_stop_grace_ms() -> u64 {
     10_000
 }
@@ -177,7 +186,7 @@ impl Supervisor {
         }
         let pid: i32 = text.trim().parse().ok().filter(|pid| *pid > 1)?;
         let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        let program = self.config.command.first()?;
+        let program = self.config.program()?;
         // An interpreter may stand before the program of a script.
         let runs =
             arguments.split(|byte| *byte == 0).take(2).any(|word| word == program.as_bytes());

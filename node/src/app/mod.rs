@@ -23,13 +23,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use self::parts::{client, fresh_nonce, identify, pinned_charter, single_clients};
+pub(crate) use self::parts::pinned_charter;
+use self::parts::{client, fresh_nonce, identify, single_clients};
 use self::shared::{Shared, kept_trust};
 use crate::adapters::AdapterConfigError;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::execute::Executor;
-use crate::gate::Permits;
+use crate::gate::{Desk, Gatekeeper, Permits, Who};
 use crate::journal::{Journal, JournalFault, JournalHandle, Owner};
 use crate::link::Link;
 use crate::probe::{Probe, Reading};
@@ -98,6 +99,14 @@ pub enum AgentError {
     /// The system has no randomness.
     #[error("cannot draw a nonce: {0}")]
     Random(getrandom::Error),
+    /// The socket at which the member's gate asks cannot be made.
+    #[error("cannot make the gate's socket in {path}: {source}")]
+    Gate {
+        /// The data directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The system refuses a thread.
     #[error("cannot start the journal's thread: {0}")]
     Thread(std::io::Error),
@@ -154,6 +163,16 @@ impl Agent {
         let (keeper, inbox, view) =
             TrustKeeper::new(trust, config.cluster.clone(), journal.clone(), clock.clone());
 
+        let who = Who {
+            cluster: config.cluster.clone(),
+            member: config.member.clone(),
+            agent: config.name.clone(),
+        };
+        let desk =
+            Desk { who, journal: journal.clone(), permits: permits.clone(), clock: clock.clone() };
+        let gate = Gatekeeper::bind(desk, config.data_dir.clone(), view.clone())
+            .map_err(|source| AgentError::Gate { path: config.data_dir.clone(), source })?;
+
         let mut running = Running {
             stop: CancellationToken::new(),
             tasks: JoinSet::new(),
@@ -161,6 +180,8 @@ impl Agent {
             view: view.clone(),
         };
         running.spawn("trust", async move { keeper.run().await.map_err(text) });
+        let stop = running.stop.clone();
+        running.spawn("gate", async move { gate.run(stop).await.map_err(text) });
         for (id, client) in tails {
             let (inbox, stop) = (inbox.clone(), running.stop.clone());
             running.spawn("tail", async move {

@@ -13,7 +13,7 @@ use quorate_proto::tls::TlsMaterial;
 use super::AgentError;
 use crate::config::{Config, EndpointConfig};
 
-pub(super) fn pinned_charter(path: &Path) -> Result<Signed<Charter>, AgentError> {
+pub(crate) fn pinned_charter(path: &Path) -> Result<Signed<Charter>, AgentError> {
     let bytes =
         std::fs::read(path).map_err(|source| AgentError::Read { path: path.to_owned(), source })?;
     Signed::parse(&bytes)

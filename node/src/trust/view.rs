@@ -87,6 +87,7 @@ pub enum Standing {
 pub struct View {
     history: Option<Arc<History>>,
     head: Option<Arc<VerifiedHead>>,
+    note: Option<Arc<[u8]>>,
     alarm: Option<Arc<Alarm>>,
 }
 
@@ -95,6 +96,7 @@ impl View {
         Self {
             history: believed.map(|believed| Arc::new(believed.history.clone())),
             head: believed.map(|believed| Arc::new(believed.verified.clone())),
+            note: believed.map(|believed| believed.head.to_bytes().into()),
             alarm: alarm.map(Arc::new),
         }
     }
@@ -109,6 +111,12 @@ impl View {
     #[must_use]
     pub fn head(&self) -> Option<&VerifiedHead> {
         self.head.as_deref()
+    }
+
+    /// The newest head, exact bytes.
+    #[must_use]
+    pub fn note(&self) -> Option<&[u8]> {
+        self.note.as_deref()
     }
 
     /// The contradiction, if there is one.
