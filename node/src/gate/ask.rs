@@ -1,5 +1,5 @@
 //! The gate's side of the conversation. A thread of its own holds it, so that an agent that hangs,
-//! stopped in the middle of a word, costs the gate ten seconds and no more.
+//! stopped in the middle of a word, costs the gate five seconds and no more.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};

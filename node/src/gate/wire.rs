@@ -23,7 +23,7 @@ pub(super) const QUESTION_BYTES_MAX: u64 = 4_096;
 /// The longest answer: a certificate with its leaf, escaped, and some words.
 pub(super) const ANSWER_BYTES_MAX: u64 = 8 << 20;
 /// How long a whole conversation may take, on either side.
-pub(super) const CONVERSATION: Duration = Duration::from_secs(10);
+pub(super) const CONVERSATION: Duration = Duration::from_secs(5);
 
 /// What a gate asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use quorate_attest::charter::Charter;
 use quorate_attest::checkpoint::Checkpoint;
 use quorate_attest::head::CosignedHead;
 use quorate_attest::history::History;
-use quorate_attest::id::{ClusterId, KeyName, Nonce, Origin};
+use quorate_attest::id::{ClusterId, Digest, KeyName, Nonce, Origin};
 use quorate_attest::key::{CosignSigner, NoteSigner, SecretKey};
 use quorate_attest::leaf::{Decision, Leaf, Outcome};
 use quorate_attest::log_time::{LogTime, Span};
@@ -211,15 +211,27 @@ impl World {
 
     /// Decides that `survivor` goes on alone, and that everybody else is fenced.
     pub fn declare_dead(&mut self, survivor: &str) -> LeafIndex {
+        self.declare(survivor, survivor, &[])
+    }
+
+    /// The same, carried out by the agent of `executor`, with what some disks say of themselves.
+    pub fn declare(
+        &mut self,
+        survivor: &str,
+        executor: &str,
+        identities: &[(&str, Digest)],
+    ) -> LeafIndex {
         let others = ["n1", "n2", "n3", "n4"].into_iter().filter(|id| *id != survivor);
         let mut params = vec![format!("survivor {survivor}")];
         for id in others {
             params.push(format!("fenced {id} attest:power-off"));
-            params.push(format!("identity {id} -"));
+            let known = identities.iter().find(|(of, _)| *of == id);
+            let identity = known.map_or_else(|| "-".to_owned(), |(_, digest)| digest.to_string());
+            params.push(format!("identity {id} {identity}"));
         }
         let params: Vec<&str> = params.iter().map(String::as_str).collect();
         let target = format!("cluster:{CLUSTER}");
-        let mut proposal = self.proposal(Kind::DeclareDead, &target, &[survivor], &params);
+        let mut proposal = self.proposal(Kind::DeclareDead, &target, &[executor], &params);
         proposal.expires = proposal.expires.saturating_add(Span::from_secs(3_600));
         let not_before = self.history.charter().earliest_start(&proposal, self.now);
         self.decide_from(&proposal, None, not_before)
