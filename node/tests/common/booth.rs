@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::world::{CLUSTER, World};
 
 /// A member's agent and its gate.
+#[derive(Debug)]
 pub struct Booth {
     pub directory: tempfile::TempDir,
     pub member: String,
