@@ -61,10 +61,8 @@ pub(super) enum WriteFailed {
 pub(super) enum Shown {
     /// Nothing is configured to show it.
     NotAsked,
-    /// The ban works, and others still get through.
+    /// Others still get through.
     Works(String),
-    /// The banned one still gets through.
-    GetsThrough(String),
     /// Others do not get through any more.
     ShutsOut(String),
     /// It could not be seen.
@@ -95,7 +93,12 @@ pub(super) trait BanList: Send + Sync + fmt::Debug {
         before: &Lists,
     ) -> Result<(), WriteFailed>;
 
-    /// Whether it works, by a publication of others and of the banned one.
+    /// What else a probe sees of the server.
+    async fn signals(&self) -> BTreeMap<String, Measure> {
+        BTreeMap::new()
+    }
+
+    /// Whether it works, by a publication.
     async fn show(&self, _entry: &str, _wanted: Wanted) -> Shown {
         Shown::NotAsked
     }
@@ -270,7 +273,6 @@ fn by_publication(shown: Shown, after: Witness, listed: String) -> Verdict {
             return Verdict { effect: Effect::Effective, after, difference: listed };
         }
         Shown::Works(seen) => (Effect::Effective, seen),
-        Shown::GetsThrough(seen) => (Effect::Ineffective, seen),
         Shown::ShutsOut(seen) => (Effect::Harmful, seen),
         Shown::Unseen(seen) => (Effect::Inconclusive, seen),
     };
@@ -292,11 +294,12 @@ impl<L: BanList> Adapter for BanAdapter<L> {
     }
 
     async fn probe(&self, _action: &Action, deadline: Duration) -> Observation {
-        let measure = match self.read(deadline).await {
-            Ok(lists) => measure(&lists.banned),
-            Err(_) => Measure::Unreachable,
-        };
-        Observation { signals: BTreeMap::from([(BANNED.to_owned(), measure)]) }
+        let (lists, signals) =
+            tokio::join!(self.read(deadline), tokio::time::timeout(deadline, self.list.signals()));
+        let mut signals = signals.unwrap_or_default();
+        let banned = lists.map_or(Measure::Unreachable, |lists| measure(&lists.banned));
+        signals.insert(BANNED.to_owned(), banned);
+        Observation { signals }
     }
 
     async fn prepare(

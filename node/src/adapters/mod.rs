@@ -14,9 +14,13 @@ mod ban;
 mod ban_list;
 mod child;
 mod exec;
+mod nip86;
+mod nostr;
+mod nostream;
 mod orphan;
 mod process;
 mod registry;
+mod secret;
 mod supervisor;
 
 use std::collections::BTreeMap;

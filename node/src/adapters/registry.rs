@@ -12,7 +12,7 @@ use quorate_attest::remediation::Kind;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::{Adapter, Adapters, ProcessConfig, ban_list, exec};
+use super::{Adapter, Adapters, ProcessConfig, ban_list, exec, nip86, nostream};
 use crate::config::ProbeConfig;
 use crate::gate::Permits;
 
@@ -20,7 +20,12 @@ use crate::gate::Permits;
 type Build = fn(&Site<'_>, Table) -> Result<Arc<dyn Adapter>, AdapterConfigError>;
 
 /// Every adapter by the name of its table, in the order of the names.
-const REGISTRY: &[(&str, Build)] = &[("ban-list", ban_list::build), ("exec", exec::build)];
+const REGISTRY: &[(&str, Build)] = &[
+    ("ban-list", ban_list::build),
+    ("exec", exec::build),
+    ("nip86", nip86::build),
+    ("nostream", nostream::build),
+];
 
 /// Where an adapter acts: what it may know besides its own table.
 #[derive(Debug, Clone, Copy)]

@@ -62,11 +62,6 @@ impl HttpAddress {
         })
     }
 
-    /// `host:port`.
-    pub(crate) fn authority(&self) -> &str {
-        &self.authority
-    }
-
     /// The same server with another path.
     pub(crate) fn at(&self, path: &str) -> Self {
         Self { authority: self.authority.clone(), path: path.to_owned(), says: Vec::new() }

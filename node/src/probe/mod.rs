@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-pub(crate) use self::http::{HttpAddress, request};
+pub(crate) use self::http::{HttpAddress, HttpAnswer, HttpFailure, request};
 
 /// What a probe found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use quorate_attest::remediation::Kind;
 use quorate_node::adapters::{self, Action, Adapter, Order, PrepareRefused, Prepared, Site};
 use quorate_node::config::ProbeConfig;
+use quorate_node::gate::Permits;
 use quorate_node::plan::plan_of;
 use quorate_node::probe::Probe;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +38,8 @@ pub fn beside(kind: Kind, toml: &str, own: Option<Probe>) -> Arc<dyn Adapter> {
     };
     let (cluster, member) = ("demo".parse().expect("id"), "n1".parse().expect("id"));
     let file = Path::new("/agent.toml");
-    let site = Site { cluster: &cluster, member: &member, file, probe: &probe };
+    let (process, permits) = (None, &Permits::default());
+    let site = Site { cluster: &cluster, member: &member, file, probe: &probe, process, permits };
     let built = adapters::build(&site, &tables).expect("the table is good");
     built.of(kind).expect("it carries the kind out")
 }

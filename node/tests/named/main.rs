@@ -1,0 +1,8 @@
+//! The named adapters against small stand-ins that behave as the real systems were measured to
+//! behave, traps included. Each stand-in says so in its first line.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod nostr;
+mod nostream;
+mod web;
