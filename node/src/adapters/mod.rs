@@ -14,6 +14,7 @@ mod ban;
 mod ban_list;
 mod child;
 mod exec;
+mod neo;
 mod nip86;
 mod nostr;
 mod nostream;

@@ -12,7 +12,7 @@ use quorate_attest::remediation::Kind;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::{Adapter, Adapters, ProcessConfig, ban_list, exec, nip86, nostream};
+use super::{Adapter, Adapters, ProcessConfig, ban_list, exec, neo, nip86, nostream};
 use crate::config::ProbeConfig;
 use crate::gate::Permits;
 
@@ -23,6 +23,7 @@ type Build = fn(&Site<'_>, Table) -> Result<Arc<dyn Adapter>, AdapterConfigError
 const REGISTRY: &[(&str, Build)] = &[
     ("ban-list", ban_list::build),
     ("exec", exec::build),
+    ("neo", neo::build),
     ("nip86", nip86::build),
     ("nostream", nostream::build),
 ];

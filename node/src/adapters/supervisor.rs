@@ -193,6 +193,17 @@ impl Supervisor {
         runs.then(|| alive(pid)).flatten()
     }
 
+    /// Signals the process alone, not its group.
+    ///
+    /// # Errors
+    /// [`SupervisorError::Signal`] if it is refused.
+    pub(super) fn tell(&self, running: Running, signal: Signal) -> Result<(), SupervisorError> {
+        let refused = |source: io::Error| SupervisorError::Signal { pid: running.pid, source };
+        let pid = Pid::from_raw(running.pid).filter(|_| alive(running.pid) == Some(running));
+        let gone = || refused(io::Error::other("it has ended"));
+        rustix::process::kill_process(pid.ok_or_else(gone)?, signal).map_err(|e| refused(e.into()))
+    }
+
     /// Stops `running` and its process group: SIGTERM, the grace, SIGKILL.
     ///
     /// # Errors

@@ -2,11 +2,14 @@
 //!
 //! The address says how: `tcp://host:port` (a connection is accepted), `http://host:port/path` (the
 //! answer is 2xx), `http://host:port/path#status=ok&database.ok=true` (and its JSON says so: a health
-//! page that is a constant says nothing), `process:///path/to/pid-file` (the process of the file runs),
-//! `command:///path/to/program` (it says so by its exit code).
+//! page that is a constant says nothing), `grpc://host:port/service` (`grpc.health.v1` says serving),
+//! `jsonrpc://host:port/path#method` (the call has a result), `process:///path/to/pid-file` (the
+//! process of the file runs), `command:///path/to/program` (it says so by its exit code).
 
 mod command;
+mod grpc;
 mod http;
+mod json_rpc;
 mod tcp;
 
 use std::fmt;
@@ -17,6 +20,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub(crate) use self::http::{HttpAddress, HttpAnswer, HttpFailure, request};
+pub(crate) use self::json_rpc::call as json_rpc;
 
 /// What a probe found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,17 +52,29 @@ pub enum Probe {
     Tcp(String),
     /// The answer is 2xx, and says what it has to say.
     Http(HttpAddress),
+    /// `grpc.health.v1` says that a service serves: `host:port` and the service, empty for the server.
+    Grpc(String, String),
+    /// A JSON-RPC call without parameters has a result.
+    JsonRpc(HttpAddress, String),
     /// The process of a pid file runs.
     Process(PathBuf),
     /// A program ends with 0.
     Command(PathBuf),
 }
 
+fn is_authority(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty()
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
+}
+
 /// The probe of the configuration cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "probe {address:?} is none of tcp://host:port, http://host:port/path, process:///path, \
-     command:///path"
+    "probe {address:?} is none of tcp://host:port, http://host:port/path, grpc://host:port/service, \
+     jsonrpc://host:port/path#method, process:///path, command:///path"
 )]
 pub struct ProbeAddressInvalid {
     /// The address as it was given.
@@ -72,14 +88,20 @@ impl FromStr for Probe {
         let invalid = || ProbeAddressInvalid { address: address.to_owned() };
         let (scheme, rest) = address.split_once("://").ok_or_else(invalid)?;
         match scheme {
-            "tcp"
-                if rest.rsplit_once(':').is_some_and(|(host, port)| {
-                    !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
-                }) =>
-            {
-                Ok(Self::Tcp(rest.to_owned()))
-            }
+            "tcp" if is_authority(rest) => Ok(Self::Tcp(rest.to_owned())),
             "http" => HttpAddress::parse(rest).map(Self::Http).ok_or_else(invalid),
+            "grpc" => {
+                let (authority, service) = rest.split_once('/').unwrap_or((rest, ""));
+                if !is_authority(authority) {
+                    return Err(invalid());
+                }
+                Ok(Self::Grpc(authority.to_owned(), service.to_owned()))
+            }
+            "jsonrpc" => {
+                let (address, method) = rest.split_once('#').ok_or_else(invalid)?;
+                let address = HttpAddress::parse(address).filter(|_| !method.is_empty());
+                Ok(Self::JsonRpc(address.ok_or_else(invalid)?, method.to_owned()))
+            }
             "process" if rest.starts_with('/') => Ok(Self::Process(PathBuf::from(rest))),
             "command" if rest.starts_with('/') => Ok(Self::Command(PathBuf::from(rest))),
             _ => Err(invalid()),
@@ -92,6 +114,8 @@ impl fmt::Display for Probe {
         match self {
             Self::Tcp(address) => write!(out, "tcp://{address}"),
             Self::Http(address) => write!(out, "http://{address}"),
+            Self::Grpc(authority, service) => write!(out, "grpc://{authority}/{service}"),
+            Self::JsonRpc(address, method) => write!(out, "jsonrpc://{address}#{method}"),
             Self::Process(path) => write!(out, "process://{}", path.display()),
             Self::Command(path) => write!(out, "command://{}", path.display()),
         }
@@ -105,6 +129,8 @@ impl Probe {
             match self {
                 Self::Tcp(address) => tcp::read(address).await,
                 Self::Http(address) => http::read(address).await,
+                Self::Grpc(authority, service) => grpc::read(authority, service).await,
+                Self::JsonRpc(address, method) => json_rpc::read(address, method).await,
                 Self::Process(path) => crate::adapters::process_of(path),
                 Self::Command(path) => command::read(path).await,
             }
@@ -134,6 +160,9 @@ mod tests {
             "tcp://127.0.0.1:80",
             "http://[::1]:80/health?x=1",
             "http://a:80/health#status=ok&database.ok=true",
+            "grpc://a:50051/ledger.v1.ReadService",
+            "grpc://a:50051/",
+            "jsonrpc://a:10332/#getblockcount",
             "process:///run/n1.pid",
             "command:///bin/true",
         ] {
@@ -145,6 +174,9 @@ mod tests {
             "tcp://host",
             "tcp://host:0",
             "http://a:80/#",
+            "grpc://a/x",
+            "jsonrpc://a:1/",
+            "jsonrpc://a:1/#",
             "http://a:80/#=ok",
             "process://relative",
             "udp://a:1",

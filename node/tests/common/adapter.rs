@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_attest::remediation::Kind;
-use quorate_node::adapters::{self, Action, Adapter, Order, PrepareRefused, Prepared, Site};
+use quorate_node::adapters::{
+    self, Action, Adapter, Order, PrepareRefused, Prepared, ProcessConfig, Site,
+};
 use quorate_node::config::ProbeConfig;
 use quorate_node::gate::Permits;
 use quorate_node::plan::plan_of;
@@ -20,11 +22,16 @@ pub const SOON: Duration = Duration::from_secs(5);
 
 /// The adapter of `toml` that carries out `kind`, for the member `n1` of `demo`.
 pub fn configured(kind: Kind, toml: &str) -> Arc<dyn Adapter> {
-    beside(kind, toml, None)
+    beside(kind, toml, None, None)
 }
 
-/// The same, beside a member that is probed.
-pub fn beside(kind: Kind, toml: &str, own: Option<Probe>) -> Arc<dyn Adapter> {
+/// The same, beside a member that is probed and whose process this agent runs.
+pub fn beside(
+    kind: Kind,
+    toml: &str,
+    own: Option<Probe>,
+    process: Option<&ProcessConfig>,
+) -> Arc<dyn Adapter> {
     let file = config::File::from_str(toml, config::FileFormat::Toml);
     let tables = config::Config::builder().add_source(file).build().expect("TOML");
     let tables: BTreeMap<String, config::Value> = tables.get("adapter").expect("tables");
@@ -38,7 +45,7 @@ pub fn beside(kind: Kind, toml: &str, own: Option<Probe>) -> Arc<dyn Adapter> {
     };
     let (cluster, member) = ("demo".parse().expect("id"), "n1".parse().expect("id"));
     let file = Path::new("/agent.toml");
-    let (process, permits) = (None, &Permits::default());
+    let permits = &Permits::default();
     let site = Site { cluster: &cluster, member: &member, file, probe: &probe, process, permits };
     let built = adapters::build(&site, &tables).expect("the table is good");
     built.of(kind).expect("it carries the kind out")

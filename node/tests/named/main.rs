@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod neo;
 mod nostr;
 mod nostream;
 mod web;
