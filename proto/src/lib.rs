@@ -8,6 +8,7 @@
 //!   as it travels.
 //! * [`convert`], [`page`]: from the wire to the domain.
 //! * [`identity`], [`tls`], [`authority`], [`key_file`]: who is who, and the files that prove it.
+//! * [`foreign`]: what adapters speak to guarded systems.
 //! * `client`: follows the leader, resumes watches (feature `client`).
 //!
 //! **Compatibility.** Field numbers and types never change, names and reasons are never reused:
@@ -23,6 +24,7 @@ pub mod client;
 pub mod convert;
 pub mod error_code;
 pub mod exit_code;
+pub mod foreign;
 pub mod grpc_code;
 pub mod identity;
 pub mod key_file;
