@@ -169,6 +169,7 @@ struct File {
     vote_key: PathBuf,
     endpoints: Vec<EndpointConfig>,
     tls: TlsFiles,
+    playbooks: Option<PathBuf>,
     #[serde(default)]
     automation: Automation,
     #[serde(default)]
@@ -220,6 +221,8 @@ pub struct Config {
     pub endpoints: Vec<EndpointConfig>,
     /// This agent's TLS files.
     pub tls: TlsFiles,
+    /// The directory with the playbooks; only those whose digest the charter pins are followed.
+    pub playbooks: Option<PathBuf>,
     /// Whether it opens proposals.
     pub automation: Automation,
     /// Probing.
@@ -321,6 +324,7 @@ impl Config {
                 key: base.join(file.tls.key),
                 ca: base.join(file.tls.ca),
             },
+            playbooks: file.playbooks.map(|playbooks| base.join(playbooks)),
             automation: file.automation,
             probe,
             execute: span("action.execute_ms", file.action.execute_ms, 100, 3_600_000)?,

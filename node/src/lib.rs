@@ -9,6 +9,7 @@
 //! * [`detect`], [`probe`]: what is seen of the members, and when it becomes a suspicion.
 //! * [`watchman`], [`observe`], [`vote`]: suspicions and votes as signed words; the guard, so that no
 //!   two texts are ever signed for one question. [`plan`]: what exactly is voted on.
+//! * [`playbook`]: which remediations answer an incident, in which order: data that the charter pins.
 //! * [`trust`], [`tail`]: the pinned charter, the verified log, what it says now.
 //! * [`journal`], [`fence`]: what was accepted, started and done; which orders are taken at all.
 //! * [`execute`], [`witness`], [`adapters`]: prepare, claim, `started`, execute, verify, `done`.
@@ -31,6 +32,7 @@ pub mod journal;
 pub mod link;
 pub mod observe;
 pub mod plan;
+pub mod playbook;
 pub mod probe;
 pub mod quorum;
 pub mod report;

@@ -29,6 +29,12 @@ Examples:
   quorate charter show --file prod/charter.leaf
   quorate charter show --epoch 1 --note > charter.leaf")]
     Show(ShowArgs),
+    /// Print the next epoch's text: the charter in force with other playbooks, to edit and sign
+    #[command(after_help = "\
+Examples:
+  quorate charter next --playbook deploy/playbooks/s35-node-crash.toml > next.charter
+  quorate charter next --file prod/charter.leaf --playbook s35.toml --playbook s36.toml")]
+    Next(NextArgs),
     /// Sign a charter; the note goes to standard output. Works without a network
     #[command(after_help = "\
 Examples:
@@ -60,6 +66,17 @@ pub(crate) struct ShowArgs {
     text: bool,
 }
 
+/// Arguments of `charter next`.
+#[derive(Debug, Args)]
+pub(crate) struct NextArgs {
+    /// The charter to go on from [default: the one in force]
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// A playbook to pin by its digest; one of the same row is replaced
+    #[arg(long = "playbook", value_name = "FILE")]
+    playbooks: Vec<PathBuf>,
+}
+
 /// Arguments of `charter sign`.
 #[derive(Debug, Args)]
 pub(crate) struct SignArgs {
@@ -88,13 +105,14 @@ pub(crate) struct AmendArgs {
 pub(crate) async fn run(verb: Verb, env: &Env) -> Done {
     match verb {
         Verb::Show(args) => show(&args, env).await,
+        Verb::Next(args) => next(&args, env).await,
         Verb::Sign(args) => sign(&args, env),
         Verb::Amend(args) => amend(args, env).await,
     }
 }
 
 /// A charter with the signatures it has, which may be none. Nothing is verified.
-fn read(path: &Path) -> Result<Signed<Charter>, Failure> {
+pub(super) fn read(path: &Path) -> Result<Signed<Charter>, Failure> {
     let bytes = files::read_bytes(path)?;
     let wrong = |error: &dyn std::error::Error| {
         Failure::unverified(format!("{}: {}", path.display(), chain(error)))
@@ -166,6 +184,41 @@ async fn show(args: &ShowArgs, env: &Env) -> Done {
         env.printer.raw(note.text.as_bytes())?;
     }
     Ok(Exit::Ok)
+}
+
+/// The text of the next epoch; whoever signs it has read it.
+async fn next(args: &NextArgs, env: &Env) -> Done {
+    let mut charter = match &args.file {
+        Some(path) => read(path)?.statement,
+        None => in_force(env).await?,
+    };
+    charter.previous = Some(charter.id());
+    charter.epoch = charter.epoch.next().ok_or_else(|| Failure::usage("there is no next epoch"))?;
+    for path in &args.playbooks {
+        let (playbook, _) = super::playbook::read(path)?;
+        for line in &charter.cluster {
+            playbook
+                .check(&charter, &line.name)
+                .map_err(|why| super::playbook::refused(path, &why))?;
+        }
+        charter.playbook.retain(|line| line.playbook != playbook.id);
+        charter.playbook.push(playbook.pinned_by());
+    }
+    // Its own rules are checked here, before anybody signs it.
+    let charter = Charter::parse(&charter.text())
+        .map_err(|error| Failure::usage(format!("no valid charter: {error}")))?;
+    env.printer.raw(charter.text().as_bytes())?;
+    Ok(Exit::Ok)
+}
+
+async fn in_force(env: &Env) -> Result<Charter, Failure> {
+    let session = env.session()?;
+    let request =
+        GetCharterRequest { epoch: 0, consistency: session.consistency, view: View::Full.into() };
+    let answer = session.client.get_charter(request).await?;
+    let bytes = answer.charter.unwrap_or_default().note;
+    let signed: Result<Signed<Charter>, _> = Signed::parse(&bytes);
+    signed.map(|signed| signed.statement).map_err(|error| Failure::unverified(chain(&error)))
 }
 
 /// Says where the loss of one person or member would make a class unreachable.

@@ -12,8 +12,8 @@ use crate::Done;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::layout::{
-    Deployment, Member, PORT_DEFAULT, Patience, Policy, addresses, coordinator_threshold,
-    faults_default, warning_lines, write,
+    Deployment, Member, PORT_DEFAULT, Patience, PinnedPlaybook, Policy, addresses,
+    coordinator_threshold, faults_default, warning_lines, write,
 };
 use crate::output::{Paper, Tone, View};
 
@@ -60,6 +60,9 @@ pub(crate) struct InitArgs {
     /// The first coordinator's public port; its peers' port follows it
     #[arg(long, default_value_t = PORT_DEFAULT, value_name = "PORT")]
     port: u16,
+    /// A playbook that agents follow: its digest goes into the charter, a copy to each agent
+    #[arg(long = "playbook", value_name = "FILE")]
+    playbooks: Vec<PathBuf>,
     /// The people who sign charters and vote
     #[arg(long, value_delimiter = ',', default_value = "ana,ben,chen", value_name = "NAME,…")]
     operators: Vec<String>,
@@ -181,10 +184,18 @@ fn deployment(args: &InitArgs) -> Result<Deployment, Failure> {
         faults: args.faults.unwrap_or_else(|| faults_default(args.coordinators)),
         operators: args.operators.clone(),
         policy: Policy::real(args.members.len()),
+        playbooks: args.playbooks.iter().map(|path| pinned(path)).collect::<Result<_, _>>()?,
         patience: Patience::REAL,
         raft: None,
         reader_listen: None,
     })
+}
+
+fn pinned(path: &Path) -> Result<PinnedPlaybook, Failure> {
+    let (playbook, text) = super::playbook::read(path)?;
+    let name = path.file_name().and_then(|name| name.to_str());
+    let file = name.ok_or_else(|| Failure::file(path, "its name is not UTF-8"))?.to_owned();
+    Ok(PinnedPlaybook { playbook, file, text })
 }
 
 fn member(args: &InitArgs, named: &NamedMember) -> Member {

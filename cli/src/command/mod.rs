@@ -14,6 +14,7 @@ mod init;
 mod key;
 mod log;
 mod overrides;
+mod playbook;
 mod proposal;
 mod quorum;
 pub(crate) mod service;
@@ -77,6 +78,9 @@ pub(crate) enum Command {
     /// What is left of the budgets, and when more is allowed
     #[command(subcommand)]
     Budget(budget::Verb),
+    /// Read playbooks and say what is wrong with them; works without a network
+    #[command(subcommand)]
+    Playbook(playbook::Verb),
     /// Everything a person looks at first
     Status(status::StatusArgs),
     /// Override one named rule for one proposal
@@ -109,6 +113,7 @@ pub(crate) fn run(cli: Cli, printer: Printer) -> Done {
         Command::Completions(args) => completions::run(&args, &env),
         Command::Key(verb) => key::run(verb, &env),
         Command::Init(args) => init::run(args, &env),
+        Command::Playbook(verb) => playbook::run(verb, &env),
         Command::Demo(args) => demo::run(args, &env),
         Command::Coordinator(verb) => coordinator::run(verb),
         Command::Agent(verb) => agent::run(verb, &env),

@@ -145,7 +145,7 @@ pub(super) fn first(
         class,
         budget,
         rule,
-        playbook: Vec::new(),
+        playbook: deployment.playbooks.iter().map(|pinned| pinned.playbook.pinned_by()).collect(),
     })
 }
 

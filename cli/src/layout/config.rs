@@ -65,6 +65,10 @@ pub(super) fn agent(deployment: &Deployment, own: &Member) -> String {
     line(&mut file, "data_dir", "data");
     line(&mut file, "charter", "charter.leaf");
     line(&mut file, "vote_key", "vote.pem");
+    if !deployment.playbooks.is_empty() {
+        file.push_str("# What it follows; only files whose digest the charter pins are used.\n");
+        line(&mut file, "playbooks", "playbooks");
+    }
     file.push_str("endpoints = [\n");
     for (at, one) in deployment.coordinators.iter().enumerate() {
         let address = quoted(&one.client());

@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use quorate_attest::charter::{BudgetLine, ClassLine, RuleLine};
 use quorate_attest::id::{AdapterName, ClusterId, Domain, MemberId, NetworkName};
 use quorate_attest::log_time::Span;
+use quorate_node::playbook::Playbook;
 
 pub(crate) use charter::{Budget, Policy, coordinator_threshold, faults_default};
 pub(crate) use warnings::warning_lines;
@@ -99,6 +100,17 @@ pub(crate) struct Member {
     pub ban_list: Option<String>,
 }
 
+/// A playbook that the charter pins and every agent gets a copy of.
+#[derive(Debug, Clone)]
+pub(crate) struct PinnedPlaybook {
+    /// What it says.
+    pub playbook: Playbook,
+    /// What its file is called.
+    pub file: String,
+    /// The file, byte for byte: its digest is pinned.
+    pub text: String,
+}
+
 /// Raft's timeouts, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RaftTimes {
@@ -155,6 +167,8 @@ pub(crate) struct Deployment {
     pub operators: Vec<String>,
     /// The numbers of the charter.
     pub policy: Policy,
+    /// What the agents follow.
+    pub playbooks: Vec<PinnedPlaybook>,
     /// How patient the agents are.
     pub patience: Patience,
     /// Raft's timeouts, where the server's own do not fit.

@@ -77,6 +77,12 @@ impl Writer<'_> {
         // Parsing validates: a charter that could not work is refused here, before anything starts.
         let charter = Charter::parse(&charter.text())
             .map_err(|error| Failure::usage(format!("no valid charter: {error}")))?;
+        for pinned in &self.deployment.playbooks {
+            pinned
+                .playbook
+                .check(&charter, &self.deployment.cluster)
+                .map_err(|why| Failure::usage(format!("{}: {why}", pinned.file)))?;
+        }
         let leaf = sign(charter.clone(), &operators).to_bytes();
         let authority = Authority::new(&self.deployment.network).map_err(refused)?;
         self.file("charter.leaf", &leaf)?;
@@ -98,6 +104,7 @@ impl Writer<'_> {
             let folder = format!("agent-{}", member.name);
             self.identity(&authority, Role::Agent, member.name.as_str(), &folder)?;
             self.file(&format!("{folder}/charter.leaf"), &leaf)?;
+            self.playbooks(&folder)?;
             let data = self.root.join(&folder).join("data");
             self.directory(&data)?;
             let name = self.name(Role::Agent, member.name.as_str())?;
@@ -110,6 +117,19 @@ impl Writer<'_> {
             charter: charter.id(),
             warnings: charter.warnings(),
         })
+    }
+
+    /// Every agent's own copies: it uses those whose digest its charter has.
+    fn playbooks(&self, folder: &str) -> Result<(), Failure> {
+        if self.deployment.playbooks.is_empty() {
+            return Ok(());
+        }
+        self.directory(&self.root.join(folder).join("playbooks"))?;
+        for playbook in &self.deployment.playbooks {
+            let name = format!("{folder}/playbooks/{}", playbook.file);
+            self.file(&name, playbook.text.as_bytes())?;
+        }
+        Ok(())
     }
 
     fn origin(&self) -> Result<Origin, Failure> {

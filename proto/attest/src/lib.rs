@@ -24,7 +24,7 @@
 //! [`merkle`], [`checkpoint`], [`cosignature`], [`head`], [`proof`], and for other tools [`tiles`]
 //! and [`policy`]. What people and agents sign: [`text`], [`signed`], [`charter`], [`proposal`],
 //! [`vote`], [`agent_statement`], [`operator_statement`], [`refusal`]. Who must agree: [`remediation`],
-//! [`quorum`]. What the log holds and what may follow: [`leaf`], [`declaration`], [`evidence`],
+//! [`quorum`], [`ladder`]. What the log holds and what may follow: [`leaf`], [`declaration`], [`evidence`],
 //! [`history`]. What anyone checks: [`certificate`], [`export`].
 
 #![deny(clippy::float_arithmetic)] // A verdict must not depend on rounding.
@@ -42,6 +42,7 @@ pub mod head;
 pub mod history;
 pub mod id;
 pub mod key;
+pub mod ladder;
 pub mod leaf;
 pub mod log_time;
 pub mod merkle;
