@@ -4,7 +4,8 @@
 //! records the entry as applied; whoever watches is told afterwards.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use quorate_attest::id::{ClusterId, KeyName, ProposalId, Word};
+use quorate_attest::id::{ClusterId, IncidentId, KeyName, ProposalId, Word};
+use quorate_attest::ladder::Severity;
 use quorate_attest::number::{FencingToken, LeafIndex};
 
 /// A duty of the caller. Effects are performed in the order in which they are listed.
@@ -46,6 +47,15 @@ pub enum Alarm {
         cluster: ClusterId,
         /// What would be acted on.
         target: Word,
+    },
+    /// A playbook's ladder has ended without success: people are asked, once for the incident.
+    Escalated {
+        /// The guarded cluster.
+        cluster: ClusterId,
+        /// The incident.
+        incident: IncidentId,
+        /// How bad.
+        severity: Severity,
     },
     /// An executor said that it cannot tell what happened. The slot stays taken.
     Inconclusive {

@@ -45,7 +45,7 @@ impl Override {
     /// How many distinct operators it needs, or none if no number is enough.
     pub fn operators_needed(rule: &RuleName) -> Option<u32> {
         match rule.as_str() {
-            "one-survivor" | "tombstone" | "dead-stays-dead" | "fail-closed" => None,
+            "one-survivor" | "tombstone" | "dead-stays-dead" | "fail-closed" | "ladder" => None,
             "quorum-floor" | "partition-not-death" => Some(2),
             _ => Some(1),
         }

@@ -17,6 +17,7 @@
 //! | `gap` | `<ms>` | two decisions of one cluster in quicker succession |
 //! | `grace` | `<ms>` | (how long silence must last before it may count; max-age where missing) |
 //! | `hold` | `<ms>` | an automatic action so soon after it was proposed |
+//! | `ladder` | | an attempt of a playbook out of its order, before its pause, or after people were asked |
 //! | `min-healthy` | `<members>` or `<share>%` | taking a healthy member out below that |
 //! | `one-survivor` | | a second survivor, unless the first is listed dead |
 //! | `partition-not-death` | | treating a member as dead that only does not answer, or was heard |
@@ -35,6 +36,7 @@ mod fail_closed;
 mod floor;
 mod gap;
 mod hold;
+mod ladder;
 mod min_healthy;
 mod one_survivor;
 mod partition_not_death;
@@ -94,6 +96,7 @@ const RULES: &[Rule] = &[
     ("view-forward", view_forward::judge),
     ("storm", storm::judge),
     ("pause", pause::judge),
+    ("ladder", ladder::judge),
     ("abandon-wait", abandon_wait::judge),
     ("veto-window", veto_window::judge),
     ("hold", hold::judge),

@@ -8,6 +8,7 @@ use super::LeafRefused;
 use crate::charter::Charter;
 use crate::declaration::{Declaration, Readmission};
 use crate::id::{CharterId, KeyName, Origin};
+use crate::ladder::Rung;
 use crate::leaf::{Decision, VoidCause};
 use crate::number::Epoch;
 use crate::proposal::{Proposal, TTL_PARAM, Target};
@@ -89,7 +90,7 @@ pub fn judge_proposal(
             return Err(LeafRefused::ExecutorUnknown { executor, cluster });
         }
     }
-    judge_params(proposal)?;
+    judge_params(charter, proposal)?;
     if kind == Kind::Abandon {
         if !matches!(proposal.target(), Target::Decision(_)) {
             return Err(LeafRefused::NothingToAbandon { holder: None });
@@ -105,7 +106,7 @@ pub fn judge_proposal(
 
 /// What rules read, only where they read it (*authority*, *floor*): on another kind it would mean
 /// nothing, or more than its voters see. All other names are the adapters' own.
-fn judge_params(proposal: &Proposal) -> Result<(), LeafRefused> {
+fn judge_params(charter: &Charter, proposal: &Proposal) -> Result<(), LeafRefused> {
     let kind = proposal.kind;
     let declares = Declaration::declares(proposal);
     let belongs = [
@@ -119,6 +120,13 @@ fn judge_params(proposal: &Proposal) -> Result<(), LeafRefused> {
     for (param, belongs) in belongs {
         if !belongs && proposal.params(param).next().is_some() {
             return Err(LeafRefused::ParamElsewhere { kind, param });
+        }
+    }
+    if let Some(rung) = Rung::of(proposal)? {
+        let mut pinned = charter.playbook.iter();
+        if !pinned.any(|line| line.playbook == rung.playbook && line.digest == rung.digest) {
+            let (playbook, digest) = (rung.playbook, rung.digest);
+            return Err(LeafRefused::PlaybookNotPinned { playbook, digest });
         }
     }
     if proposal.lacks_ttl() { Err(LeafRefused::TimeToLive { kind }) } else { Ok(()) }

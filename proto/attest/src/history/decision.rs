@@ -75,13 +75,11 @@ impl History {
         }
         let holder = slot.map(|slot| slot.token.number);
         if decision.proposal.kind != Kind::Abandon {
-            return match holder {
-                Some(holder) => {
-                    let cluster = decision.cluster.clone();
-                    Err(LeafRefused::SlotTaken { cluster, holder })
-                }
-                None => Ok(()),
-            };
+            if let Some(holder) = holder {
+                let cluster = decision.cluster.clone();
+                return Err(LeafRefused::SlotTaken { cluster, holder });
+            }
+            return Ok(self.rung_due(&decision.proposal, decision.time)?);
         }
         let named = match decision.proposal.target() {
             Target::Decision(number) => Some(number),

@@ -17,6 +17,7 @@ mod authority;
 mod cluster;
 mod decision;
 mod evidence;
+mod incident;
 mod last;
 mod operator;
 mod outcome;
@@ -33,11 +34,13 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 pub use authority::{effect_of_veto, excludes, judge_authority, judge_proposal};
 pub use cluster::{ClusterHistory, Orders, Slot, Standing, Survivor};
+pub use incident::{Attempt, AttemptEnd, Escalation, Incident, RungNotDue};
 pub use last::LastOn;
 pub(crate) use pause::Pauses;
 pub use refused::LeafRefused;
 pub use refusers::{RefusalTally, Refusers};
 
+use incident::Incidents;
 use until::Until;
 
 use crate::charter::Charter;
@@ -88,6 +91,8 @@ pub struct History {
     pauses: Pauses,
     /// The newest decision of every target that an armed undo may still restore.
     last: Until<(ClusterId, Word), LastOn>,
+    /// What follows a playbook and is not over.
+    incidents: Incidents,
     /// An incarnation whose charter must come next.
     incarnation: Option<Signed<IncarnationStatement>>,
 }
@@ -163,6 +168,7 @@ impl History {
             texts: Until::default(),
             pauses: Pauses::default(),
             last: Until::default(),
+            incidents: Incidents::default(),
             incarnation: None,
         };
         Ok((history, Recorded { index, hash, nodes, freed: None }))
@@ -221,6 +227,8 @@ impl History {
             self.time = time;
             self.forget();
         }
+        let slot = leaf.cluster().and_then(|cluster| self.clusters.get(cluster)?.slot());
+        self.incidents.take(leaf, slot, freed.is_some());
         self.apply(change);
         let nodes = self.frontier.append(hash);
         Ok(Recorded { index, hash, nodes, freed })
@@ -333,5 +341,6 @@ impl History {
         self.texts.forget(now);
         self.last.forget(now);
         self.pauses.forget(now);
+        self.incidents.forget(now);
     }
 }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::{ClusterHistory, Ended, History};
+use super::{ClusterHistory, Ended, History, Incident, RungNotDue};
 use crate::charter::Charter;
-use crate::id::{CharterId, ClusterId, Digest, KeyName, MemberId, Origin, ProposalId};
+use crate::id::{CharterId, ClusterId, Digest, IncidentId, KeyName, MemberId, Origin, ProposalId};
+use crate::ladder::Rung;
 use crate::log_time::LogTime;
 use crate::merkle::{Frontier, Hash, Head};
 use crate::number::{Epoch, TreeSize};
 use crate::operator_statement::{IncarnationStatement, Override, Pause, Scope};
+use crate::proposal::Proposal;
 use crate::signed::Signed;
 
 impl History {
@@ -86,6 +88,28 @@ impl History {
     /// How a proposal ended; none if it did not, or is past its expiry.
     pub fn ended(&self, proposal: &ProposalId) -> Option<&Ended> {
         self.ended.get(proposal)
+    }
+
+    /// The incidents that follow a playbook and are not over, as far as leaves tell.
+    pub fn incidents(&self) -> impl Iterator<Item = (&ClusterId, &IncidentId, &Incident)> {
+        self.incidents.iter()
+    }
+
+    /// One of them.
+    pub fn incident(&self, cluster: &ClusterId, incident: &IncidentId) -> Option<&Incident> {
+        self.incidents.get(cluster, incident)
+    }
+
+    /// Whether a proposal may be decided at `now`, as far as its ladder goes. One without a rung may.
+    ///
+    /// # Errors
+    /// Another attempt comes next, or this one comes later: [`RungNotDue::Pause`] says when.
+    pub fn rung_due(&self, proposal: &Proposal, now: LogTime) -> Result<(), RungNotDue> {
+        match Rung::of(proposal) {
+            Ok(Some(rung)) => self.incidents.admits(proposal, &rung, now),
+            // What does not read is refused for that reason.
+            Ok(None) | Err(_) => Ok(()),
+        }
     }
 
     /// How many ended proposals are remembered.

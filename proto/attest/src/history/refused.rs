@@ -4,7 +4,11 @@ use thiserror::Error;
 
 use crate::declaration::DeclarationRefused;
 use crate::evidence::EvidenceRefused;
-use crate::id::{CharterId, ClusterId, KeyName, MemberId, Origin, ProposalId, RuleName};
+use crate::history::RungNotDue;
+use crate::id::{
+    CharterId, ClusterId, Digest, KeyName, MemberId, Origin, PlaybookId, ProposalId, RuleName,
+};
+use crate::ladder::RungRefused;
 use crate::leaf::{LeafError, LeafKind, VoidCause};
 use crate::log_time::LogTime;
 use crate::merkle::Hash;
@@ -45,6 +49,15 @@ pub enum LeafRefused {
     /// After an incarnation comes the charter it names.
     #[error("after an incarnation comes the charter {expected}")]
     CharterExpected { expected: CharterId },
+    /// R15: its parameters name a rung of a playbook, and do not fit together.
+    #[error(transparent)]
+    Rung(#[from] RungRefused),
+    /// R15: the charter pins another file under that name, or none.
+    #[error("the charter does not pin playbook {playbook} as {digest}")]
+    PlaybookNotPinned { playbook: PlaybookId, digest: Digest },
+    /// R15: another attempt comes next, or this one comes later.
+    #[error(transparent)]
+    RungNotDue(#[from] RungNotDue),
     /// R2: the votes are on another text.
     #[error("the {verdict} note is not the one text that this proposal's voters sign")]
     OtherVote { verdict: Verdict },

@@ -11,6 +11,7 @@ mod examples;
 mod export;
 mod fixture;
 mod grammar;
+mod ladder;
 mod last;
 mod operator;
 mod params;
