@@ -196,6 +196,9 @@ impl Display for Alarm {
             Self::Equivocation { key, evidence } => {
                 write!(f, "equivocation of {key}, evidence at leaf {evidence}")
             }
+            Self::Escalated { cluster, incident, severity } => {
+                write!(f, "escalated: {cluster} {incident} {severity}")
+            }
             Self::BreakerOpen { cluster, target } => write!(f, "breaker open: {cluster} {target}"),
             Self::Inconclusive { cluster, token, agent } => {
                 write!(f, "inconclusive {cluster} {token}, says {agent}")

@@ -13,9 +13,12 @@ mod operators;
 mod refuse;
 mod report;
 
+use std::collections::BTreeMap;
+
 use quorate_attest::charter::Charter;
 use quorate_attest::history::{End, LeafRefused};
-use quorate_attest::id::{ClusterId, KeyName, Origin, ProposalId};
+use quorate_attest::id::{ClusterId, IncidentId, KeyName, Origin, ProposalId};
+use quorate_attest::ladder::Severity;
 use quorate_attest::leaf::{Leaf, VoidCause};
 use quorate_attest::log_time::LogTime;
 use quorate_attest::note::SignatureLine;
@@ -23,7 +26,7 @@ use quorate_attest::number::{Epoch, LeafIndex};
 use quorate_attest::signed::{Signatures, Signed};
 
 use crate::command::{MachineVersion, Request};
-use crate::effect::Effect;
+use crate::effect::{Alarm, Effect};
 use crate::ledger::{Ledger, LedgerRefused};
 use crate::outcome::{Ending, Outcome};
 use crate::rejection::Rejection;
@@ -99,8 +102,15 @@ impl<'a> Step<'a> {
     /// Judges and appends a leaf, and hands it to the store.
     fn append(&mut self, leaf: &Leaf) -> Result<LeafIndex, Rejection> {
         let ledger = self.state.ledger.as_mut().ok_or(Rejection::NotFounded)?;
+        let before = escalated(ledger);
         let index = ledger.append(leaf, Signatures::Trust).map_err(refused)?;
         self.effects.push(Effect::Leaf { index, bytes: leaf.to_bytes() });
+        for ((cluster, incident), severity) in escalated(ledger) {
+            if !before.contains_key(&(cluster.clone(), incident.clone())) {
+                let alarm = Alarm::Escalated { cluster, incident, severity };
+                self.effects.push(Effect::Raise(alarm));
+            }
+        }
         self.tidy();
         Ok(index)
     }
@@ -162,6 +172,16 @@ impl<'a> Step<'a> {
             None => Err(self.unknown_validator(agent.as_str())),
         }
     }
+}
+
+/// The incidents that people are asked about.
+fn escalated(ledger: &Ledger) -> BTreeMap<(ClusterId, IncidentId), Severity> {
+    let incidents = ledger.history().incidents();
+    incidents
+        .filter_map(|(cluster, id, incident)| {
+            Some(((cluster.clone(), id.clone()), incident.escalated?.severity))
+        })
+        .collect()
 }
 
 fn one_line(lines: &[SignatureLine]) -> Result<&SignatureLine, Rejection> {
