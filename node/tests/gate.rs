@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
@@ -302,6 +302,16 @@ async fn gates_that_talk_nonsense_or_nothing_stop_neither_the_agent_nor_other_ga
     }
 }
 
+/// A gate that has asked its question.
+fn heard(listener: &UnixListener) -> UnixStream {
+    let (stream, _) = listener.accept().expect("a gate");
+    let mut question = String::new();
+    let mut lines = BufReader::new(stream.try_clone().expect("a handle"));
+    lines.read_line(&mut question).expect("it asks");
+    assert!(question.contains("start"), "{question}");
+    stream
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_hangs_or_talks_nonsense_is_no_agent() {
     let world = World::new();
@@ -315,7 +325,7 @@ async fn an_agent_that_hangs_or_talks_nonsense_is_no_agent() {
         let _gone = fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).expect("bind");
         let agent = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().expect("a gate");
+            let mut stream = heard(&listener);
             let _written = stream.write_all(answer);
             if answer.is_empty() {
                 // A STAND-IN that hangs with the connection open, until the gate has gone.
@@ -331,7 +341,7 @@ async fn an_agent_that_hangs_or_talks_nonsense_is_no_agent() {
     let _gone = fs::remove_file(&socket);
     let listener = UnixListener::bind(&socket).expect("bind");
     let agent = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("a gate");
+        let mut stream = heard(&listener);
         while stream.write_all(&flood).is_ok() {}
     });
     assert_eq!(booth.decide(Ask::Alone).await.expect("it may").start, Start::Ordinary);
@@ -340,7 +350,7 @@ async fn an_agent_that_hangs_or_talks_nonsense_is_no_agent() {
     let _gone = fs::remove_file(&socket);
     let listener = UnixListener::bind(&socket).expect("bind");
     let agent = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("a gate");
+        let mut stream = heard(&listener);
         stream.write_all(b"{\"answer\":\"failed\",\"why\":\"disk full\"}\n").expect("write");
     });
     let refused = booth.decide(Ask::Alone).await.expect_err("it is closed");

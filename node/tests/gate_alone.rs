@@ -5,41 +5,25 @@ mod common;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use common::booth::{Ask, Booth, decision_at, who};
-use common::scene::{Play, Stage};
-use common::stand_in::StandIn;
+use common::booth::{Ask, Booth, decision_at, declared, who};
 use common::world::World;
-use quorate_attest::agent_statement::{Answer, Effect};
 use quorate_attest::log_time::Span;
-use quorate_attest::number::LeafIndex;
 use quorate_attest::remediation::Kind;
-use quorate_node::adapters::{
-    Action, Adapter, Adapters, Description, Execution, Observation, Order, PrepareRefused,
-    Prepared, Verdict,
-};
-use quorate_node::clock::Clock;
-use quorate_node::execute::Settled;
-use quorate_node::gate::{
-    Allowed, AloneRefused, Desk, Gatekeeper, Permits, Refusal, Start, judge_alone,
-};
-use quorate_node::journal::{JournalError, Phase, StepRefused};
-use quorate_node::plan::Plan;
-use quorate_node::witness::Witness;
-use tokio_util::sync::CancellationToken;
+use quorate_node::gate::{Allowed, AloneRefused, Refusal, Start, judge_alone};
+use quorate_node::journal::{Consumed, JournalError, Phase, StepRefused};
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// A declaration that names `survivor`, at a time at which it may start.
-fn declared(survivor: &str, executor: &str) -> (World, LeafIndex) {
-    let mut world = World::new();
-    let index = world.declare(survivor, executor, &[]);
-    world.now = decision_at(&world, index).0.not_before;
-    (world, index)
+/// What the journal says of decision 1's permission.
+async fn consumed(booth: &Booth) -> Option<Consumed> {
+    let cluster = who("n1").cluster;
+    let asked =
+        booth.journal.with(move |journal| journal.consumed(&cluster, common::token(1)).cloned());
+    asked.await.expect("the journal")
 }
 
 fn is_alone(decided: &Result<Allowed, Refusal>) -> bool {
@@ -70,9 +54,7 @@ async fn the_survivor_starts_alone_once_and_as_ever_after_it() {
     let allowed = booth.decide(Ask::Alone).await.expect("it is permitted");
     assert_eq!(allowed.start, Start::Alone(token));
     assert!(permission.was_taken());
-    let cluster = who("n1").cluster;
-    let consumed = booth.journal.with(move |journal| journal.consumed(&cluster, token).cloned());
-    assert_eq!(consumed.await.expect("the journal").expect("consumed").at, world.now);
+    assert_eq!(consumed(&booth).await.expect("consumed").at, world.now);
     assert_eq!(fs::read_to_string(booth.data().join("gate.used")).expect("used"), "1.1\n");
     // It crashed, and its supervisor starts it again: as ever.
     assert_eq!(booth.decide(Ask::Alone).await.expect("it may").start, Start::Ordinary);
@@ -114,9 +96,36 @@ async fn a_permission_that_is_withdrawn_or_too_old_starts_nobody() {
     let permission = booth.permits.offer(token, LONG).expect("offered");
     drop(permission);
     assert!(!is_alone(&booth.decide(Ask::Alone).await));
-    let cluster = who("n1").cluster;
-    let consumed = booth.journal.with(move |journal| journal.consumed(&cluster, token).cloned());
-    assert_eq!(consumed.await.expect("the journal"), None);
+    assert_eq!(consumed(&booth).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_that_dies_after_it_took_starts_nobody_and_nobody_is_given_it_again() {
+    let (world, index) = declared("n1", "n1");
+    let booth = Booth::open(&world, "n1", "").await;
+    let token = booth.started(&world, index).await;
+    let armed = booth.permits.arm(booth.carried(&world, index));
+    let permission = booth.permits.offer(token, LONG).expect("offered");
+    // A gate that is killed before it reads the answer.
+    let mut stream = UnixStream::connect(booth.data().join("gate.sock")).expect("it listens");
+    stream.write_all(b"{\"ask\":\"take\",\"token\":\"1.1\"}\n").expect("it reads");
+    drop(stream);
+    common::eventually("it is taken", || permission.was_taken()).await;
+    // Its conversation goes on to the journal by itself.
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    while consumed(&booth).await.is_none() {
+        assert!(std::time::Instant::now() < end, "it is journalled");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!is_alone(&booth.decide(Ask::Alone).await));
+    assert!(permission.withdraw());
+    assert!(booth.permits.offer(token, LONG).is_err());
+    // The same decision is armed once more, which no executor does: the journal still says no.
+    drop(armed);
+    let _armed = booth.permits.arm(booth.carried(&world, index));
+    let permission = booth.permits.offer(token, LONG).expect("memory has forgotten");
+    assert_eq!(why(booth.decide(Ask::Alone).await), "claim");
+    assert!(permission.withdraw(), "it counts as taken: nobody else gets it");
 }
 
 /// A STAND-IN for an agent that offers a certificate to whoever asks, and gives it to whoever takes.
@@ -292,145 +301,4 @@ async fn the_journal_gives_one_permission_for_each_declaration() {
         ),
         "{refused}"
     );
-}
-
-/// An adapter as a system with a survivor has it: it offers, and starts the member behind its gate.
-#[derive(Debug, Clone)]
-struct Survives {
-    permits: Permits,
-    booth: Arc<Booth>,
-    starts: Arc<std::sync::atomic::AtomicUsize>,
-}
-
-#[async_trait]
-impl Adapter for Survives {
-    fn describe(&self) -> Description {
-        let kinds = vec![Kind::DeclareDead];
-        Description { system: "alone".into(), kinds, judges: Vec::new(), gaps: Vec::new() }
-    }
-
-    async fn probe(&self, _: &Action, _: Duration) -> Observation {
-        Observation { signals: std::collections::BTreeMap::new() }
-    }
-
-    async fn prepare(
-        &self,
-        action: &Action,
-        plan: &Plan,
-        _: Duration,
-    ) -> Result<Prepared, PrepareRefused> {
-        Ok(Prepared {
-            action: action.clone(),
-            plan: plan.clone(),
-            witness: Witness::default(),
-            preconditions: Vec::new(),
-        })
-    }
-
-    async fn execute(&self, _: &Prepared, order: &Order) -> Execution {
-        let permission = match self.permits.offer(order.token, order.deadline) {
-            Ok(permission) => permission,
-            Err(refused) => {
-                return Execution::new(Answer::RefusedPrecondition, refused.to_string());
-            }
-        };
-        if is_alone(&self.booth.decide(Ask::Alone).await) {
-            self.starts.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        }
-        if permission.withdraw() {
-            Execution::new(Answer::Applied, "it starts alone")
-        } else {
-            Execution::new(Answer::Failed, "nobody took it")
-        }
-    }
-
-    async fn verify(&self, _: &Prepared, _: Duration) -> Verdict {
-        let started = self.starts.load(std::sync::atomic::Ordering::SeqCst) == 1;
-        let effect = if started { Effect::Effective } else { Effect::Ineffective };
-        Verdict { effect, after: Witness::default(), difference: String::new() }
-    }
-
-    async fn rollback(&self, _: &Prepared, _: &Order) -> Execution {
-        Execution::new(Answer::RefusedPrecondition, "none")
-    }
-}
-
-/// One agent with its executor, gatekeeper and gate, on its own disk or a copy of another's.
-struct Machine {
-    stage: Stage,
-    starts: Arc<std::sync::atomic::AtomicUsize>,
-    stop: CancellationToken,
-}
-
-impl Machine {
-    async fn new(directory: &std::path::Path, world: &World, stand_in: &StandIn) -> Self {
-        let mut stage = Stage::new(directory, world, Play::Works, Arc::new(stand_in.clone()));
-        let booth = Arc::new(Booth::new(world, "n1", ""));
-        let now = world.now;
-        let desk = Desk {
-            who: who("n1"),
-            journal: stage.executor.journal.clone(),
-            permits: stage.executor.permits.clone(),
-            clock: Clock::new(move || now),
-        };
-        let view = stage.view.subscribe();
-        let keeper = Gatekeeper::bind(desk, booth.data(), view).expect("a socket");
-        let stop = CancellationToken::new();
-        drop(tokio::spawn(keeper.run(stop.clone())));
-        let starts = Arc::default();
-        let adapter = Survives {
-            permits: stage.executor.permits.clone(),
-            booth,
-            starts: Arc::clone(&starts),
-        };
-        stage.executor.adapters = Adapters::none().with(Arc::new(adapter));
-        Self { stage, starts, stop }
-    }
-
-    fn count(&self) -> usize {
-        self.starts.load(std::sync::atomic::Ordering::SeqCst)
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_declaration_starts_its_survivor_alone_and_a_clone_of_its_disk_nobody() {
-    let (world, index) = declared("n1", "n1");
-    let stand_in = StandIn::default();
-    let (own, clone) = (tempfile::tempdir().expect("own"), tempfile::tempdir().expect("clone"));
-    // The disk is copied before anything has begun.
-    Stage::new(own.path(), &world, Play::Works, Arc::new(stand_in.clone())).close();
-    fs::copy(own.path().join("journal.redb"), clone.path().join("journal.redb")).expect("a copy");
-    let certificate = world.certificate(index);
-    let machine = Machine::new(own.path(), &world, &stand_in).await;
-    let settled = machine.stage.executor.carry_out(&certificate).await.expect("no halt");
-    let Settled::Reported(outcome) = settled else { panic!("it reports: {settled:?}") };
-    assert_eq!((outcome.answer, outcome.effect), (Answer::Applied, Effect::Effective));
-    assert_eq!(machine.count(), 1);
-    // The same order again, to the same agent: the journal answers.
-    let again = machine.stage.executor.carry_out(&certificate).await.expect("no halt");
-    assert!(matches!(again, Settled::Known(Phase::Done)), "{again:?}");
-    assert_eq!(machine.count(), 1);
-    // The clone has the certificate, the socket, the gate and the witness: and no confirmed claim.
-    let cloned = Machine::new(clone.path(), &world, &stand_in).await;
-    let settled = cloned.stage.executor.carry_out(&certificate).await.expect("no halt");
-    let acted =
-        matches!(&settled, Settled::Reported(outcome) if outcome.effect == Effect::Effective);
-    assert!(!acted, "{settled:?}");
-    assert_eq!(cloned.count(), 0);
-    machine.stop.cancel();
-    cloned.stop.cancel();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_executor_that_is_not_the_survivor_can_offer_nothing() {
-    let (world, index) = declared("n2", "n1");
-    let stand_in = StandIn::default();
-    let directory = tempfile::tempdir().expect("directory");
-    let machine = Machine::new(directory.path(), &world, &stand_in).await;
-    let certificate = world.certificate(index);
-    let settled = machine.stage.executor.carry_out(&certificate).await.expect("no halt");
-    let Settled::Reported(outcome) = settled else { panic!("it reports: {settled:?}") };
-    assert_eq!(outcome.answer, Answer::RefusedPrecondition);
-    assert_eq!(machine.count(), 0);
-    machine.stop.cancel();
 }

@@ -183,3 +183,11 @@ pub fn decision_at(world: &World, index: LeafIndex) -> (Decision, quorate_attest
     };
     (decision, quorate_attest::merkle::leaf_hash(bytes))
 }
+
+/// A declaration that names `survivor`, at a time at which it may start.
+pub fn declared(survivor: &str, executor: &str) -> (World, LeafIndex) {
+    let mut world = World::new();
+    let index = world.declare(survivor, executor, &[]);
+    world.now = decision_at(&world, index).0.not_before;
+    (world, index)
+}
