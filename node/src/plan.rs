@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use quorate_attest::id::{AdapterName, Digest, Word};
+use quorate_attest::ladder;
 use quorate_attest::proposal::Param;
 use quorate_attest::remediation::Kind;
 use thiserror::Error;
@@ -53,7 +54,8 @@ pub enum PlanDiffers {
 
 /// Computes the plan of an action under the charter's `adapter`.
 ///
-/// A parameter `rollback` is left out, so that a proposal can carry the digest of its own way back.
+/// The parameters of a playbook's rung are left out: they say where an action stands, not what it
+/// does. A parameter `rollback` is left out, so that a proposal can carry the digest of its own way back.
 #[must_use]
 pub fn plan(adapter: &AdapterName, kind: Kind, target: &Word, params: &[Param]) -> Plan {
     let rollback =
@@ -138,7 +140,8 @@ fn text(
     params: &[Param],
     rollback: Option<&Digest>,
 ) -> String {
-    let named = params.iter().filter(|param| param.key.as_str() != ROLLBACK_PARAM);
+    let aside = |key: &str| key == ROLLBACK_PARAM || ladder::PARAMS.contains(&key);
+    let named = params.iter().filter(|param| !aside(param.key.as_str()));
     let lines: BTreeSet<String> = named.map(|param| format!("param {param}\n")).collect();
     let mut text = format!("quorate-plan/v1\nadapter {adapter}\nkind {kind}\ntarget {target}\n");
     text.extend(lines);

@@ -17,8 +17,9 @@ use quorate_attest::vote::Verdict;
 use quorate_node::adapters::Adapters;
 use quorate_node::clock::Clock;
 use quorate_node::config::Automation;
-use quorate_node::detect::{Liveness, PeerFact, Settings};
+use quorate_node::detect::{Agreement, Liveness, PeerFact, Settings};
 use quorate_node::journal::JournalHandle;
+use quorate_node::playbook::Shelf;
 use quorate_node::probe::Reading;
 use quorate_node::quorum::{OpenProposal, Stage as ProposalStage};
 use quorate_node::vote::{Abstains, Ballot, Bench, Guard};
@@ -52,8 +53,17 @@ fn judge(
     let (name, cluster): (KeyName, _) = (name(by), CLUSTER.parse().expect("a cluster"));
     let liveness = seen(world, readings);
     let history = &world.history;
-    Bench { history, name: &name, cluster: &cluster, liveness: &liveness, now: world.now }
-        .judge(proposal)
+    let bench = Bench {
+        history,
+        name: &name,
+        cluster: &cluster,
+        liveness: &liveness,
+        agreement: &Agreement::default(),
+        freshness: SETTINGS.freshness,
+        shelf: &Shelf::default(),
+        now: world.now,
+    };
+    bench.judge(proposal)
 }
 
 use Reading::{Down, Unreachable, Up};
@@ -123,6 +133,7 @@ fn watchman(world: &World, automation: Automation) -> Watch {
     let now = world.now;
     let target = Target { effects: directory.path().join("effects"), play: Play::Works };
     let watchman = Watchman {
+        shelf: Shelf::default(),
         name: name("n1"),
         cluster: CLUSTER.parse().expect("a cluster"),
         member: member("n1"),

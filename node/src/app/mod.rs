@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::parts::pinned_charter;
-use self::parts::{client, fresh_nonce, identify, single_clients};
+use self::parts::{client, fresh_nonce, identify, shelf, single_clients};
 use self::shared::{Shared, kept_trust};
 use crate::adapters::AdapterConfigError;
 use crate::clock::Clock;
@@ -33,6 +33,7 @@ use crate::execute::Executor;
 use crate::gate::{Desk, Gatekeeper, Permits, Who};
 use crate::journal::{Journal, JournalFault, JournalHandle, Owner};
 use crate::link::Link;
+use crate::playbook::PlaybookRefused;
 use crate::probe::{Probe, Reading};
 use crate::report::Reporter;
 use crate::tail::{TrustKeeper, tail};
@@ -90,6 +91,14 @@ pub enum AgentError {
     /// An adapter's table is refused.
     #[error(transparent)]
     Adapter(#[from] AdapterConfigError),
+    /// A playbook is refused: nothing is started, or automation would silently lack it.
+    #[error("{path}: {why}")]
+    Playbook {
+        /// The file.
+        path: PathBuf,
+        /// Key, value, line and why.
+        why: Box<PlaybookRefused>,
+    },
     /// The journal cannot be used: nothing is started.
     #[error(transparent)]
     Journal(#[from] JournalFault),
@@ -157,6 +166,7 @@ impl Agent {
         let transport = Transport::tls(&tls)?;
         let permits = Permits::default();
         let adapters = config.adapters(&permits)?;
+        let shelf = shelf(config.playbooks.as_deref())?;
         let quorum = Arc::new(Link::new(client(&config, &transport)?));
         let tails = single_clients(&config, &transport)?;
         let (journal, thread) = JournalHandle::spawn(journal).map_err(AgentError::Thread)?;
@@ -193,7 +203,7 @@ impl Agent {
         let shared = Shared { signer, journal, adapters, quorum, view, clock, permits };
         let (stopped_by_us, stopped) = watch::channel(None);
         running.work(&config, shared.executor(&config, nonce), stopped_by_us);
-        let watchman = shared.watchman(config, stopped);
+        let watchman = shared.watchman(config, shelf, stopped);
         let stop = running.stop.clone();
         running.spawn("watchman", async move { watchman.run(readings, stop).await.map_err(text) });
         Ok(running)

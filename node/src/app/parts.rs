@@ -12,6 +12,7 @@ use quorate_proto::tls::TlsMaterial;
 
 use super::AgentError;
 use crate::config::{Config, EndpointConfig};
+use crate::playbook::{Playbook, Shelf};
 
 pub(crate) fn pinned_charter(path: &Path) -> Result<Signed<Charter>, AgentError> {
     let bytes =
@@ -73,4 +74,25 @@ pub(super) fn single_clients(
             Ok((id, Client::new([one], transport, ClientOptions::default())?))
         })
         .collect()
+}
+
+/// Every `*.toml` of the playbooks' directory. Which of them count is the charter's to say.
+pub(super) fn shelf(directory: Option<&Path>) -> Result<Shelf, AgentError> {
+    let Some(directory) = directory else { return Ok(Shelf::default()) };
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| AgentError::Read { path, source }
+    };
+    let mut playbooks = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(failed(directory))? {
+        let path = entry.map_err(failed(directory))?.path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).map_err(failed(&path))?;
+        let playbook = Playbook::parse(&text)
+            .map_err(|why| AgentError::Playbook { path, why: Box::new(why) })?;
+        playbooks.push(playbook);
+    }
+    Ok(Shelf::new(playbooks))
 }

@@ -18,6 +18,7 @@ use crate::detect::Settings;
 use crate::execute::{Deadlines, Executor};
 use crate::gate::Permits;
 use crate::journal::{Journal, JournalHandle};
+use crate::playbook::Shelf;
 use crate::quorum::Quorum;
 use crate::trust::{Anchor, Trust, View};
 use crate::vote::Guard;
@@ -60,6 +61,7 @@ impl Shared {
     pub(super) fn watchman(
         self,
         config: Config,
+        shelf: Shelf,
         stopped: watch::Receiver<Option<MemberId>>,
     ) -> Watchman {
         let Self { signer, journal, adapters, quorum, view, clock, permits: _ } = self;
@@ -80,6 +82,7 @@ impl Shared {
                 freshness: span(config.probe.freshness),
             },
             interval: config.probe.interval,
+            shelf,
             automation: config.automation,
         }
     }

@@ -13,16 +13,20 @@
 //! a step opens only by the recorded end of a step above it, so a ladder ends; attempts are 1 to 10.
 
 mod check;
+mod due;
 mod part;
 mod read;
 mod refused;
 mod schema;
+mod shelf;
 
+pub use due::Due;
 pub use part::{
     Check, Comparison, Condition, Detect, Matching, Opens, Playbook, Rise, Signal, Source, Step,
     TargetKind, Urgency,
 };
 pub use refused::{Place, PlaybookRefused, Why};
+pub use shelf::{Answer, Shelf};
 
 /// The schema this program reads.
 pub const SCHEMA: u32 = 1;

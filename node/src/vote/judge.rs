@@ -7,14 +7,16 @@
 use quorate_attest::charter::AgentMode;
 use quorate_attest::history::{History, judge_proposal};
 use quorate_attest::id::{ClusterId, KeyName, MemberId};
-use quorate_attest::log_time::LogTime;
-use quorate_attest::proposal::{Proposal, Target};
+use quorate_attest::ladder::Rung;
+use quorate_attest::log_time::{LogTime, Span};
+use quorate_attest::proposal::{Param, Proposal, Target};
 use quorate_attest::remediation::{Class, Kind};
 use thiserror::Error;
 
 use crate::adapters::Action;
-use crate::detect::{Liveness, MemberView, Surroundings, surroundings};
+use crate::detect::{Agreement, Liveness, MemberView, Surroundings, surroundings};
 use crate::plan::{self, PlanDiffers, plan_of};
+use crate::playbook::{Due, Shelf};
 use crate::probe::Reading;
 
 /// Why this observer does not approve, now or at all.
@@ -58,6 +60,12 @@ pub enum Abstains {
     /// This agent may be the one that is cut off.
     #[error("most other members are silent too: this agent may be cut off itself")]
     CutOff,
+    /// It is not what the pinned playbook has next.
+    #[error("it is not what the playbook has next: {why}")]
+    NotDue {
+        /// What was computed here.
+        why: String,
+    },
     /// It names no evidence that this agent verified.
     #[error("none of its evidence speaks against {target} in the log verified here")]
     NoEvidence {
@@ -83,6 +91,12 @@ pub struct Bench<'a> {
     pub cluster: &'a ClusterId,
     /// Its own readings.
     pub liveness: &'a Liveness,
+    /// What the others have signed.
+    pub agreement: &'a Agreement,
+    /// How old a fact may be and still count.
+    pub freshness: Span,
+    /// The playbooks it has.
+    pub shelf: &'a Shelf,
     /// Now.
     pub now: LogTime,
 }
@@ -121,6 +135,7 @@ impl Bench<'_> {
         let action = Action::of(proposal);
         let here = plan_of(&line.adapter, &action);
         plan::check(&here, proposal.plan, proposal.rollback())?;
+        self.ladder(proposal)?;
         match (proposal.kind, proposal.target()) {
             (Kind::Restart, Target::Member(member)) => self.restart(proposal, &member),
             (Kind::BanPeer, Target::Member(member)) => Ok(Ballot::ByEvidence(member)),
@@ -138,6 +153,66 @@ impl Bench<'_> {
         let excluded = own && proposal.kind.class() != Class::Local;
         if proposal.cluster != *self.cluster || tombstoned || excluded {
             return Err(Abstains::NoVoice);
+        }
+        Ok(())
+    }
+
+    /// The rung is the one computed here from the pinned playbook and the verified log; and where a
+    /// playbook answers, automation does nothing beside it (*budget*).
+    fn ladder(&self, proposal: &Proposal) -> Result<(), Abstains> {
+        let not_due = |why: String| Err(Abstains::NotDue { why });
+        let charter = self.history.charter();
+        let suspicion = match proposal.target_member() {
+            Some(member) => match self.liveness.view(&member, self.now) {
+                MemberView::Suspected(suspicion) => Some(suspicion),
+                MemberView::Up | MemberView::Failing { .. } | MemberView::NotKnown => None,
+            },
+            None => None,
+        };
+        let answer = suspicion
+            .as_ref()
+            .and_then(|suspicion| self.shelf.for_member(charter, self.cluster, suspicion));
+        let Some(rung) =
+            Rung::of(proposal).map_err(|why| Abstains::NotDue { why: why.to_string() })?
+        else {
+            let automatic = charter.agent(&proposal.proposer).is_some();
+            return match answer.filter(|_| automatic) {
+                Some(answer) => not_due(format!("{} answers this", answer.playbook.id)),
+                None => Ok(()),
+            };
+        };
+        let Some(answer) = answer.filter(|answer| {
+            answer.playbook.id == rung.playbook && answer.playbook.digest == rung.digest
+        }) else {
+            return not_due(format!("{} does not answer what is seen here", rung.playbook));
+        };
+        if let Some(suspicion) = &suspicion {
+            let own = self.name;
+            let others = self.agreement.against(&suspicion.member, own, self.now, self.freshness);
+            if others + 1 < answer.observers || self.now < answer.from {
+                return not_due(format!("{} of {} observers see it", others + 1, answer.observers));
+            }
+        }
+        let place = (self.cluster, &proposal.target);
+        let (incident, due) = answer.playbook.due(self.history, place, self.now);
+        let Due::Attempt { step, rung: here } = due else {
+            return not_due(format!("due is {due:?}"));
+        };
+        let named = match incident {
+            Some(incident) => *incident == proposal.incident,
+            None => self.history.incident(self.cluster, &proposal.incident).is_none(),
+        };
+        let asked = |param: &&Param| param.key.as_str() != plan::ROLLBACK_PARAM;
+        let mut params: Vec<&Param> = proposal.param.iter().filter(asked).collect();
+        let said = here.params();
+        let mut wanted: Vec<&Param> = step.params.iter().chain(&said).collect();
+        params.sort();
+        wanted.sort();
+        if here != rung || step.kind != proposal.kind || !named || params != wanted {
+            return not_due(format!(
+                "due is attempt {} of step {}, {}",
+                here.attempt, here.step, step.kind
+            ));
         }
         Ok(())
     }

@@ -26,6 +26,7 @@ use crate::config::Automation;
 use crate::detect::{Agreement, Change, Liveness, PeerFact, Settings};
 use crate::journal::{JournalClosed, JournalFault, JournalHandle};
 use crate::observe::{Attention, Observer, facts};
+use crate::playbook::Shelf;
 use crate::probe::Reading;
 use crate::quorum::{Asked, OpenProposal, Quorum, Stage};
 use crate::trust::View;
@@ -62,6 +63,8 @@ pub struct Watchman {
     pub settings: Settings,
     /// How often it looks around.
     pub interval: Duration,
+    /// The playbooks it has.
+    pub shelf: Shelf,
     /// Whether it opens proposals.
     pub automation: Automation,
 }
@@ -83,8 +86,11 @@ enum News {
     Facts(Result<Vec<PeerFact>, Asked>),
     Published(usize),
     Voted { proposal: ProposalId, done: Done },
-    Opened { target: Word },
+    Opened { question: Question },
 }
+
+/// What was asked: a target, and which attempt of which step; none outside a playbook.
+type Question = (Word, Option<(u32, u32)>);
 
 /// Whether a vote is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +109,7 @@ struct Beliefs {
     voted: BTreeSet<ProposalId>,
     /// Votes and openings under way.
     voting: BTreeSet<ProposalId>,
-    opening: BTreeMap<Word, LogTime>,
+    opening: BTreeMap<Question, LogTime>,
     asking: Asking,
     publishing: Asking,
 }
@@ -215,10 +221,10 @@ impl Watchman {
                     beliefs.voted.insert(proposal);
                 }
             }
-            News::Opened { target } => {
+            News::Opened { question } => {
                 // Not again at once, whatever came of it: the machine has its reasons.
                 let pause = Span::from_secs(automatic::REOPEN_SECONDS);
-                beliefs.opening.insert(target, self.clock.now().saturating_add(pause));
+                beliefs.opening.insert(question, self.clock.now().saturating_add(pause));
             }
         }
         Ok(())
@@ -300,8 +306,11 @@ impl Watchman {
                 return Ok(false);
             }
             let (name, cluster) = (&self.name, &self.cluster);
-            let liveness = &beliefs.liveness;
-            Bench { history, name, cluster, liveness, now: self.clock.now() }.judge(proposal)
+            let (liveness, agreement) = (&beliefs.liveness, &beliefs.agreement);
+            let (freshness, shelf) = (self.settings.freshness, &self.shelf);
+            let now = self.clock.now();
+            Bench { history, name, cluster, liveness, agreement, freshness, shelf, now }
+                .judge(proposal)
         };
         match ballot {
             Ok(Ballot::Approve) => Ok(true),

@@ -18,6 +18,7 @@ use quorate_attest::signed::{Signatures, Signed};
 use quorate_attest::text::Statement as _;
 use quorate_attest::vote::{Verdict, Vote};
 use quorate_node::plan::{ROLLBACK_PARAM, plan};
+use quorate_node::playbook::Playbook;
 use quorate_node::trust::{Anchor, Trust};
 use zeroize::Zeroizing;
 
@@ -54,10 +55,15 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
+        Self::following(&[])
+    }
+
+    /// A deployment whose charter pins these playbooks.
+    pub fn following(playbooks: &[&Playbook]) -> Self {
         let coordinators: Vec<_> = ["1", "2", "3"]
             .map(|id| CosignSigner::new(key_name("coordinator", id), secret(&format!("c/{id}"))))
             .into();
-        let charter = charter(&coordinators);
+        let charter = charter(&coordinators, playbooks);
         let leaf = Leaf::Charter(charter.clone());
         let (history, _) = History::found(&leaf, Signatures::Verify).expect("a founding charter");
         let mut hashes = MemoryHashes::new();
@@ -257,7 +263,7 @@ impl World {
     }
 }
 
-fn charter(coordinators: &[CosignSigner]) -> Signed<Charter> {
+fn charter(coordinators: &[CosignSigner], playbooks: &[&Playbook]) -> Signed<Charter> {
     let mut text = format!(
         "quorate-charter/v1\norigin {NETWORK}/1-0f0e0d0c0b0a09080706050403020100\nepoch 1\n\
          previous none\nfaults 0\nthreshold 2\nskew 2000\nmax-age 600000\n"
@@ -285,6 +291,9 @@ fn charter(coordinators: &[CosignSigner]) -> Signed<Charter> {
          budget * target 2 3600000 600000\nrule * ban-cap 1\nrule * grace 600000\n\
          rule * min-healthy 3\n",
     );
+    for playbook in playbooks {
+        text.push_str(&format!("playbook {}\n", playbook.pinned_by()));
+    }
     let charter = Charter::parse(&text).expect("a charter");
     let lines = operators.iter().map(|operator| operator.sign(&charter)).collect();
     Signed::new(charter, lines)
