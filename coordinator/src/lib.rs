@@ -16,6 +16,7 @@
 
 pub mod access;
 pub mod admission;
+mod alarms;
 pub mod app;
 pub mod catalog;
 pub mod clock;

@@ -10,6 +10,7 @@ mod coordinator;
 mod decision;
 mod gate;
 mod help;
+mod incident;
 mod init;
 mod key;
 mod log;
@@ -78,6 +79,9 @@ pub(crate) enum Command {
     /// What is left of the budgets, and when more is allowed
     #[command(subcommand)]
     Budget(budget::Verb),
+    /// What is being recovered from, how far, and whether people are asked
+    #[command(subcommand)]
+    Incident(incident::Verb),
     /// Read playbooks and say what is wrong with them; works without a network
     #[command(subcommand)]
     Playbook(playbook::Verb),
@@ -122,6 +126,7 @@ pub(crate) fn run(cli: Cli, printer: Printer) -> Done {
         Command::Vote(verb) => block_on(vote::run(verb, &env)),
         Command::Decision(verb) => block_on(decision::run(verb, &env)),
         Command::Log(verb) => block_on(log::run(verb, &env)),
+        Command::Incident(verb) => block_on(incident::run(verb, &env)),
         Command::Action(verb) => block_on(action::run(verb, &env)),
         Command::Automation(verb) => block_on(automation::run(verb, &env)),
         Command::Charter(verb) => block_on(charter::run(verb, &env)),

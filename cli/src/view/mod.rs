@@ -5,6 +5,7 @@ mod agent;
 mod automation;
 mod charter;
 mod decision;
+mod incident;
 mod leaf;
 mod proposal;
 mod quorum;

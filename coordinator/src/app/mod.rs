@@ -230,6 +230,7 @@ impl Assembled {
         self.tasks.spawn(follow_charter(handle.clone(), stop.clone()));
         let leaves = handle.leaves().watch();
         self.tasks.spawn(membership::reconcile(handle.clone(), leaves, stop.clone()));
+        self.tasks.spawn(crate::alarms::tell(handle.clone(), stop.clone()));
         self.tasks.spawn(leader::support(handle.clone(), stop.clone()));
         self.tasks.spawn(leader::lead(
             leader::Parts {

@@ -11,9 +11,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use openraft::async_runtime::WatchReceiver;
 use quorate_attest::{charter::Charter, id::NetworkName};
 use quorate_core::Machine;
-use quorate_store::{FaultWatch, Leaves, LogId, MachineHandle, Vote};
+use quorate_store::{FaultWatch, Leaves, LogId, MachineHandle, Raised, Vote};
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{Semaphore, broadcast, watch},
     time::Instant,
 };
 
@@ -194,6 +194,11 @@ impl Handle {
     /// How often the machine came from a snapshot.
     pub(crate) fn restored(&self) -> watch::Receiver<u64> {
         self.inner.machine.restored()
+    }
+
+    /// What a person should look at, raised from now on.
+    pub(crate) fn alarms(&self) -> broadcast::Receiver<Raised> {
+        self.inner.machine.alarms()
     }
 
     /// The last applied entry; changes after its leaves can be read.

@@ -65,6 +65,12 @@ fn record(machine: &Machine, now: LogTime) {
             .filter(|open| open.proposal().cluster == *cluster)
             .collect();
         gauge!("quorate_open_proposals", "cluster" => name.clone()).set(float(open.len() as u64));
+        let escalated = ledger
+            .history()
+            .incidents()
+            .filter(|(of, _, incident)| *of == cluster && incident.escalated.is_some());
+        gauge!("quorate_escalations", "cluster" => name.clone())
+            .set(float(escalated.count() as u64));
         let paused = ledger.history().paused(cluster, now).is_some();
         gauge!("quorate_automation_paused", "cluster" => name.clone()).set(if paused {
             1.0

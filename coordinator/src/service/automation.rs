@@ -205,6 +205,7 @@ impl Automation for Context {
         } else {
             String::new()
         };
+        let incidents = self.with_ladders(incidents).await?;
         Ok(Response::new(ListIncidentsResponse { incidents, next_page_token, read: Some(read) }))
     }
 }

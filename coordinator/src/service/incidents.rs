@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate_attest::{leaf::Leaf, operator_statement::Subject};
+use quorate_attest::{history::Incident, leaf::Leaf, operator_statement::Subject};
 use quorate_proto::pb::v1 as pb;
 use quorate_store::LeavesView;
 use tonic::Status;
@@ -23,12 +23,43 @@ impl Context {
                 since: Some(open.opened().into()),
                 proposals: vec![open.id().to_string()],
                 tokens: Vec::new(),
-                closed: false,
+                ..pb::Incident::default()
             })
             .collect()
         })
         .await
     }
+}
+
+impl Context {
+    /// Adds what the leaves say of playbooks: the newest attempt, and whether people are asked.
+    pub(super) async fn with_ladders(
+        &self,
+        mut incidents: Vec<pb::Incident>,
+    ) -> Result<Vec<pb::Incident>, Status> {
+        self.machine(move |machine| {
+            let Some(ledger) = machine.state().ledger() else { return incidents };
+            for (cluster, id, incident) in ledger.history().incidents() {
+                let shown = incidents
+                    .iter_mut()
+                    .filter(|shown| shown.cluster == cluster.as_str() && shown.id == id.as_str());
+                shown.for_each(|shown| fill(shown, incident));
+            }
+            incidents
+        })
+        .await
+    }
+}
+
+fn fill(shown: &mut pb::Incident, incident: &Incident) {
+    let rung = &incident.last.rung;
+    let due = |span| Some(incident.since.saturating_add(span).into());
+    shown.playbook = rung.playbook.to_string();
+    shown.attempt = format!("step {}, attempt {} of {}", rung.step, rung.attempt, rung.attempts);
+    shown.severity = rung.severity.to_string();
+    shown.escalated = incident.escalated.map(|escalation| escalation.since.into());
+    shown.rto_target = incident.rto().and_then(|rto| due(rto.target));
+    shown.rto_max = incident.rto().and_then(|rto| due(rto.max));
 }
 
 /// Incidents of ended proposals and decisions, newest first, behind the open ones.
@@ -88,6 +119,6 @@ fn incident_of(bytes: &[u8]) -> Option<pb::Incident> {
         since: Some(time.into()),
         proposals: vec![proposal.id().to_string()],
         tokens,
-        closed: false,
+        ..pb::Incident::default()
     })
 }

@@ -1,6 +1,10 @@
 //! Status: everything a person looks at first, as the asked coordinator sees it.
 
-use quorate_attest::{id::ClusterId, log_time::LogTime};
+use quorate_attest::{
+    history::Incident,
+    id::{ClusterId, IncidentId},
+    log_time::LogTime,
+};
 use quorate_core::Machine;
 use quorate_proto::pb::v1::{
     self as pb, GetStatusRequest, GetStatusResponse, status_server::Status as StatusService,
@@ -41,7 +45,7 @@ impl StatusService for Context {
             leader_address: self.handle.clients().get(&leader_id).cloned().unwrap_or_default(),
             term: view.term,
             log_size: self.handle.leaves().size().get(),
-            alarms: self.alarms(&actions),
+            alarms: self.alarms(&actions).await?,
             head,
             unacknowledged: self.unacknowledged().await?,
             pauses: self.pauses().await?,
@@ -115,9 +119,28 @@ fn of_cluster(machine: &Machine, cluster: &ClusterId, now: LogTime) -> Option<pb
     })
 }
 
+/// The incidents whose ladder has ended without success, equal at every coordinator.
+fn escalations(machine: &Machine) -> Vec<pb::Alarm> {
+    let Some(ledger) = machine.state().ledger() else { return Vec::new() };
+    let alarm = |(cluster, id, incident): (&ClusterId, &IncidentId, &Incident)| {
+        let escalation = incident.escalated?;
+        let (severity, target) = (escalation.severity, &incident.target);
+        Some(pb::Alarm {
+            name: "escalated".to_owned(),
+            message: format!(
+                "{cluster}: {severity} {id}: {} attempts on {target} have failed; close it with \
+                 `quorate incident close {id}` once it is solved",
+                incident.attempts
+            ),
+            since: Some(escalation.since.into()),
+        })
+    };
+    ledger.history().incidents().filter_map(alarm).collect()
+}
+
 impl Context {
     /// What a person should look at.
-    fn alarms(&self, actions: &[pb::Action]) -> Vec<pb::Alarm> {
+    async fn alarms(&self, actions: &[pb::Action]) -> Result<Vec<pb::Alarm>, Status> {
         let alarm =
             |name: &str, message: String| pb::Alarm { name: name.to_owned(), message, since: None };
         let mut alarms = Vec::new();
@@ -139,7 +162,8 @@ impl Context {
             };
             alarms.push(pb::Alarm { since: action.deadline, ..alarm("stuck", message) });
         }
-        alarms
+        alarms.extend(self.machine(escalations).await?);
+        Ok(alarms)
     }
 
     /// The newest decisions that no operator has acknowledged.

@@ -82,6 +82,7 @@ pub const METRICS: &[Metric] = &[
     row("quorate_decisions_unacknowledged", Gauge, &["cluster"], Replicated, "Decisions no operator has acknowledged, of the newest 1,000."),
     row("quorate_drill_running", Gauge, &["cluster"], Replicated, "1 while a drill is running."),
     row("quorate_equivocations_total", Counter, &[], Replicated, "Evidence leaves: two signed texts for one question."),
+    row("quorate_escalations", Gauge, &["cluster"], Replicated, "Incidents whose ladder has ended without success: people are asked until an operator closes them."),
     row("quorate_log_applied_size", Gauge, &[], Each, "Leaves this coordinator's own state machine has applied."),
     row("quorate_log_certified_size", Gauge, &[], Each, "Size of the newest head with k cosignatures this coordinator knows."),
     row("quorate_log_certified_timestamp_seconds", Gauge, &[], Each, "Cosignature time of that head: the k-th newest of its lines."),

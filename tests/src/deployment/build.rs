@@ -54,6 +54,8 @@ pub struct Options {
     pub start: Option<Span>,
     /// How often agents look around.
     pub pace: Pace,
+    /// What the charter pins and every agent follows.
+    pub playbooks: Vec<PathBuf>,
 }
 
 impl Options {
@@ -68,6 +70,7 @@ impl Options {
             budgets: Budgets::Generous,
             start: None,
             pace: Pace::Hurried,
+            playbooks: Vec::new(),
         }
     }
 
@@ -149,27 +152,17 @@ impl<'a> Builder<'a> {
             Adapter::Process => "process",
             Adapter::Counted => "exec",
         };
-        drop(binary::stdout_of(
-            &[
-                "init",
-                root,
-                "--network",
-                &self.network(),
-                "--cluster",
-                &self.tag,
-                "--members",
-                &self.members.join(","),
-                "--adapter",
-                adapter,
-                "--coordinators",
-                &self.options.coordinators.to_string(),
-                "--port",
-                &self.port.to_string(),
-                "--operators",
-                &self.operators.join(","),
-            ],
-            None,
-        ));
+        let (network, members) = (self.network(), self.members.join(","));
+        let (coordinators, port) = (self.options.coordinators.to_string(), self.port.to_string());
+        let operators = self.operators.join(",");
+        let mut arguments = vec!["init", root, "--network", &network, "--cluster", &self.tag];
+        arguments.extend(["--members", &members, "--adapter", adapter]);
+        arguments.extend(["--coordinators", &coordinators, "--port", &port]);
+        arguments.extend(["--operators", &operators]);
+        for playbook in &self.options.playbooks {
+            arguments.extend(["--playbook", playbook.to_str().expect("an UTF-8 path")]);
+        }
+        drop(binary::stdout_of(&arguments, None));
     }
 
     /// Puts the changed charter wherever `init` has put its own.
