@@ -206,6 +206,15 @@ fn a_charter_pins_the_file_and_its_roster_bounds_the_observers() {
 }
 
 #[test]
+fn the_how_to_begins_with_a_playbook_that_parses() {
+    let page = include_str!("../../docs/how-to/write-a-playbook.md");
+    let (_, rest) = page.split_once("```toml\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    let playbook = Playbook::parse(example).unwrap_or_else(|why| panic!("{why}"));
+    assert_eq!(playbook.id.as_str(), "s35");
+}
+
+#[test]
 fn no_cut_and_no_changed_byte_of_a_playbook_panics() {
     for at in 0..GOOD.len() {
         if let Some(cut) = GOOD.get(..at) {
