@@ -13,7 +13,9 @@
 mod ban;
 mod ban_list;
 mod child;
+mod etcd;
 mod exec;
+mod forensic;
 mod neo;
 mod nip86;
 mod nostr;
@@ -39,6 +41,7 @@ use quorate_attest::remediation::Kind;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+pub use self::etcd::{EtcdAdapter, EtcdConfig, EtcdConfigInvalid};
 pub use self::exec::{ExecAdapter, ExecConfig, UnknownKind};
 pub use self::orphan::kill_orphans;
 pub use self::process::ProcessAdapter;

@@ -12,7 +12,7 @@ use quorate_attest::remediation::Kind;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::{Adapter, Adapters, ProcessConfig, ban_list, exec, neo, nip86, nostream};
+use super::{Adapter, Adapters, ProcessConfig, ban_list, etcd, exec, neo, nip86, nostream};
 use crate::config::ProbeConfig;
 use crate::gate::Permits;
 
@@ -22,6 +22,7 @@ type Build = fn(&Site<'_>, Table) -> Result<Arc<dyn Adapter>, AdapterConfigError
 /// Every adapter by the name of its table, in the order of the names.
 const REGISTRY: &[(&str, Build)] = &[
     ("ban-list", ban_list::build),
+    ("etcd", etcd::build),
     ("exec", exec::build),
     ("neo", neo::build),
     ("nip86", nip86::build),
