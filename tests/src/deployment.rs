@@ -4,6 +4,7 @@
 //! Dropping it kills every process; after a failed test the directory with all logs stays.
 
 mod build;
+mod etcd;
 mod members;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,8 @@ use quorate_proto::key_file;
 use quorate_proto::pb::v1::{CoordinatorRole, GetStatusResponse};
 use tempfile::TempDir;
 
-pub use self::build::{Adapter, Options, Pace};
+pub use self::build::{Adapter, Holds, Options, Pace};
+pub use self::etcd::gate_command;
 use crate::binary::Identity;
 use crate::client::Party;
 use crate::process::{Process, Spec};
@@ -61,6 +63,8 @@ pub struct Member {
     pub data: PathBuf,
     /// Where it answers.
     pub address: String,
+    /// How agents ask whether it works.
+    pub probe: String,
     /// Where the process id stands.
     pub pid_file: PathBuf,
 }
@@ -82,6 +86,8 @@ pub struct Deployment {
     pub agents: BTreeMap<String, Agent>,
     /// The members, where they are processes.
     pub members: BTreeMap<String, Member>,
+    /// Where etcd members run, and where fresh ones may, if they are etcd.
+    pub seats: Vec<crate::etcd::Seat>,
     /// The operators' ids.
     pub operators: Vec<String>,
     directory: Option<TempDir>,

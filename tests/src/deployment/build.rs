@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use quorate_attest::charter::Charter;
+use quorate_attest::charter::{Charter, Gate};
 use quorate_attest::key::NoteSigner;
 use quorate_attest::log_time::Span;
 use quorate_attest::signed::Signed;
@@ -13,7 +13,7 @@ use quorate_proto::client::Endpoint;
 use quorate_proto::key_file;
 use toml::Value;
 
-use super::{Agent, Coordinator, Deployment, Member};
+use super::{Agent, Coordinator, Deployment, Member, etcd};
 use crate::process::{Process, Spec};
 use crate::settings::{self, Budgets};
 use crate::{binary, ports};
@@ -26,6 +26,20 @@ pub enum Adapter {
     /// `exec`: the program `counted-target`, which counts what is done to it; kinds `halt` and
     /// `resume`, which no observer votes on.
     Counted,
+    /// `etcd`: each member is a real one behind its gate.
+    Etcd,
+}
+
+/// How long people and caution hold up what cannot be undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// As `quorate init` wrote it: minutes.
+    AsInit,
+    /// No veto window, seconds of a head's age, and this much silence before somebody counts as dead.
+    Short {
+        /// The charter's `grace`.
+        grace_ms: u64,
+    },
 }
 
 /// How often agents look around.
@@ -56,6 +70,10 @@ pub struct Options {
     pub pace: Pace,
     /// What the charter pins and every agent follows.
     pub playbooks: Vec<PathBuf>,
+    /// How long what cannot be undone is held up.
+    pub holds: Holds,
+    /// What the members' gates do where nothing is known.
+    pub gate: Gate,
 }
 
 impl Options {
@@ -71,6 +89,8 @@ impl Options {
             start: None,
             pace: Pace::Hurried,
             playbooks: Vec::new(),
+            holds: Holds::AsInit,
+            gate: Gate::Closed,
         }
     }
 
@@ -87,14 +107,14 @@ impl Options {
 /// Makes the names of one test run differ from all others of this machine.
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-struct Builder<'a> {
-    options: &'a Options,
-    root: PathBuf,
+pub(super) struct Builder<'a> {
+    pub(super) options: &'a Options,
+    pub(super) root: PathBuf,
     tag: String,
     operators: Vec<String>,
-    members: Vec<String>,
-    /// The coordinators' ports, two for each; one for each member follows.
-    port: u16,
+    pub(super) members: Vec<String>,
+    /// The coordinators' ports, two for each; one for each member follows, or two for each seat.
+    pub(super) port: u16,
 }
 
 impl<'a> Builder<'a> {
@@ -107,7 +127,7 @@ impl<'a> Builder<'a> {
             tag: format!("t{}-{count}", std::process::id()),
             operators: (1..=options.operators).map(|id| format!("o{id}")).collect(),
             members: (1..=options.members).map(|id| format!("n{id}")).collect(),
-            port: ports::block(2 * options.coordinators + members),
+            port: ports::block(2 * options.coordinators + 2 * (members + etcd::SPARE)),
         }
     }
 
@@ -136,6 +156,7 @@ impl<'a> Builder<'a> {
             coordinators: coordinators.collect(),
             agents,
             members,
+            seats: if self.options.adapter == Adapter::Etcd { self.seats() } else { Vec::new() },
             operators: self.operators.clone(),
             root: self.root.clone(),
             directory: Some(directory),
@@ -151,6 +172,7 @@ impl<'a> Builder<'a> {
         let adapter = match self.options.adapter {
             Adapter::Process => "process",
             Adapter::Counted => "exec",
+            Adapter::Etcd => "etcd",
         };
         let (network, members) = (self.network(), self.members.join(","));
         let (coordinators, port) = (self.options.coordinators.to_string(), self.port.to_string());
@@ -177,8 +199,14 @@ impl<'a> Builder<'a> {
                 NoteSigner::new(name.parse().expect("a key name"), secret.expect("its key"))
             })
             .collect();
-        let charter =
-            settings::changed(first.statement, self.options.budgets, self.options.start, &signers);
+        let mut first = first.statement;
+        if let Holds::Short { grace_ms } = self.options.holds {
+            settings::shorten(&mut first, grace_ms);
+        }
+        for line in &mut first.cluster {
+            line.gate = self.options.gate;
+        }
+        let charter = settings::changed(first, self.options.budgets, self.options.start, &signers);
         let bytes = charter.to_bytes();
         let mut folders = vec![self.root.clone()];
         folders.extend(
@@ -191,7 +219,7 @@ impl<'a> Builder<'a> {
         charter
     }
 
-    fn folder(&self, what: &str, id: &str) -> PathBuf {
+    pub(super) fn folder(&self, what: &str, id: &str) -> PathBuf {
         self.root.join(format!("{what}-{id}"))
     }
 
@@ -210,16 +238,13 @@ impl<'a> Builder<'a> {
     fn member(&self, at: usize) -> Member {
         let name = &self.members[at];
         let data = self.root.join(format!("member-{name}"));
-        let mut command = vec![binary::quorate().display().to_string()];
-        command.extend(["demo", "member", "--name"].map(str::to_owned));
-        command.extend([name.clone(), "--listen".to_owned(), self.member_address(at)]);
-        command.extend(["--data".to_owned(), data.display().to_string()]);
-        // It ends with this process, however this process ends.
-        command.extend(["--leash".to_owned(), std::process::id().to_string()]);
-        for other in (0..self.members.len()).filter(|other| *other != at) {
-            let peer = format!("{}={}", self.members[other], self.member_address(other));
-            command.extend(["--peer".to_owned(), peer]);
-        }
+        let is_etcd = self.options.adapter == Adapter::Etcd;
+        let (command, probe) = if is_etcd {
+            (self.etcd_command(at), format!("tcp://{}", self.member_address(at)))
+        } else {
+            let probe = format!("http://{}/health", self.member_address(at));
+            (self.demo_command(at, &data), probe)
+        };
         let pid_file = self.root.join(format!("member-{name}.pid"));
         // The supervisor of its agent knows it by this.
         let (variable, mark) = process_marker(&format!("{}/{name}", self.tag), &pid_file);
@@ -235,8 +260,23 @@ impl<'a> Builder<'a> {
             process: Process::new(spec),
             data,
             address: self.member_address(at),
+            probe,
             pid_file,
         }
+    }
+
+    fn demo_command(&self, at: usize, data: &Path) -> Vec<String> {
+        let mut command = vec![binary::quorate().display().to_string()];
+        command.extend(["demo", "member", "--name"].map(str::to_owned));
+        command.extend([self.members[at].clone(), "--listen".to_owned(), self.member_address(at)]);
+        command.extend(["--data".to_owned(), data.display().to_string()]);
+        // It ends with this process, however this process ends.
+        command.extend(["--leash".to_owned(), std::process::id().to_string()]);
+        for other in (0..self.members.len()).filter(|other| *other != at) {
+            let peer = format!("{}={}", self.members[other], self.member_address(other));
+            command.extend(["--peer".to_owned(), peer]);
+        }
+        command
     }
 
     fn member_address(&self, at: usize) -> String {
@@ -263,14 +303,14 @@ impl<'a> Builder<'a> {
         let words = |words: &[String]| Value::Array(words.iter().map(|word| text(word)).collect());
         settings::edit(config, |table| {
             let probe = settings::sub(table, "probe");
-            probe.insert("address".to_owned(), text(&own.health()));
+            probe.insert("address".to_owned(), text(&own.probe));
             if self.options.pace == Pace::Hurried {
                 settings::hurry(probe);
             }
             for peer in table.get_mut("peer").and_then(Value::as_array_mut).into_iter().flatten() {
                 let peer = peer.as_table_mut().expect("a peer");
                 let other = peer["member"].as_str().expect("its name").to_owned();
-                peer.insert("probe".to_owned(), text(&members[&other].health()));
+                peer.insert("probe".to_owned(), text(&members[&other].probe));
             }
             match self.options.adapter {
                 Adapter::Process => {
@@ -291,6 +331,7 @@ impl<'a> Builder<'a> {
                     let kinds = ["halt", "resume"].map(str::to_owned);
                     exec.insert("kinds".to_owned(), words(&kinds));
                 }
+                Adapter::Etcd => self.edit_etcd(table, name, own),
             }
         });
     }

@@ -8,12 +8,6 @@ use super::{Deployment, Member};
 use crate::wait;
 
 impl Member {
-    /// How agents ask whether it works.
-    #[must_use]
-    pub fn health(&self) -> String {
-        format!("http://{}/health", self.address)
-    }
-
     /// How often it was really started, in its own words.
     #[must_use]
     pub fn starts(&self) -> usize {

@@ -20,6 +20,8 @@ pub(super) enum Act {
     Remove { name: String },
     /// `transfer-leader`: to whom.
     Lead { name: String },
+    /// `readmit`: its name, and `param directory`.
+    Readmit { name: String, directory: String },
 }
 
 /// A declaration, as far as etcd is concerned.
@@ -41,8 +43,13 @@ impl Declared {
 
 impl Act {
     /// The kinds it can be.
-    pub(super) const KINDS: [Kind; 4] =
-        [Kind::DeclareDead, Kind::AddMember, Kind::RemoveMember, Kind::TransferLeader];
+    pub(super) const KINDS: [Kind; 5] = [
+        Kind::DeclareDead,
+        Kind::AddMember,
+        Kind::RemoveMember,
+        Kind::TransferLeader,
+        Kind::Readmit,
+    ];
 
     /// Reads an action.
     pub(super) fn of(action: &Action) -> Result<Self, PrepareRefused> {
@@ -63,6 +70,9 @@ impl Act {
                 return Err(refused(action, "peer-url", "it is no http(s)://host:port"));
             }
             return Ok(Self::Add { name, peer_url });
+        }
+        if action.kind == Kind::Readmit {
+            return Ok(Self::Readmit { name, directory: required(action, "directory")? });
         }
         Ok(if action.kind == Kind::RemoveMember {
             Self::Remove { name }

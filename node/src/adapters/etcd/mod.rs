@@ -1,18 +1,20 @@
-//! The `etcd` adapter: `declare-dead` by `force-new-cluster`, `add-member`, `remove-member` and
-//! `transfer-leader`, for etcd 3.4 to 3.6.
+//! The `etcd` adapter: `declare-dead` by `force-new-cluster`, `readmit`, `add-member`, `remove-member`
+//! and `transfer-leader`, for etcd 3.4 to 3.6.
 //!
 //! Witness: revision, number of keys, their hash at that revision, members, leader, term; never the
 //! cluster id, which two survivors share. What etcd answers is never the verdict: members and keys
 //! are read before and after.
 //!
 //! * [`act`]: what is asked. [`client`], [`measure`]: calls, and what is measured by them.
-//! * [`declare`]: the survivor starts alone, once, after a forensic copy. [`member`]: the others.
+//! * [`declare`]: the survivor starts alone, once, after a forensic copy. [`readmit`]: an id comes back.
+//! * [`member`]: members come and go, and the leadership with them.
 
 mod act;
 mod client;
 mod declare;
 mod measure;
 mod member;
+mod readmit;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,6 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use quorate_attest::agent_statement::{Answer, Effect};
+use quorate_attest::remediation::Kind;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
@@ -178,7 +181,8 @@ impl Adapter for EtcdAdapter {
         Description {
             system: "etcd".into(),
             kinds: Act::KINDS.to_vec(),
-            judges: Act::KINDS.to_vec(),
+            // Nobody but the agent beside a member sees its directory: a re-admission is people's.
+            judges: Act::KINDS.into_iter().filter(|kind| *kind != Kind::Readmit).collect(),
             gaps: vec![
                 "a survivor that was restarted without a quorum answers nobody: no witness".into(),
                 "hashes of keys compare only between equal compactions".into(),
@@ -211,6 +215,9 @@ impl Adapter for EtcdAdapter {
             Act::Add { name, peer_url } => self.before_adding(&name, &peer_url, each).await?,
             Act::Remove { name } => self.before_removing(&name, each).await?,
             Act::Lead { name } => self.before_leading(&name, each).await?,
+            Act::Readmit { name, directory } => {
+                self.before_readmission(action, &name, &directory)?
+            }
         };
         Ok(Prepared { action: action.clone(), plan: plan.clone(), witness, preconditions })
     }
@@ -227,6 +234,7 @@ impl Adapter for EtcdAdapter {
             Act::Add { name, peer_url } => self.add(&name, &peer_url, order).await,
             Act::Remove { name } => self.remove(&name, order).await,
             Act::Lead { name } => self.lead(&name, order).await,
+            Act::Readmit { .. } => self.readmit(),
         }
     }
 
@@ -242,13 +250,14 @@ impl Adapter for EtcdAdapter {
             }
             Act::Remove { name } => self.verify_removed(prepared, &name, deadline).await,
             Act::Lead { name } => self.verify_leader(prepared, &name, deadline).await,
+            Act::Readmit { .. } => self.verify_readmitted(prepared),
         }
     }
 
     async fn rollback(&self, prepared: &Prepared, order: &Order) -> Execution {
         match Act::of(&prepared.action) {
             Ok(Act::Declare(_)) => self.put_back(order).await,
-            Ok(Act::Add { .. } | Act::Remove { .. } | Act::Lead { .. }) => {
+            Ok(Act::Add { .. } | Act::Remove { .. } | Act::Lead { .. } | Act::Readmit { .. }) => {
                 Execution::new(Answer::RefusedPrecondition, "the way back is another decision")
             }
             Err(refused) => Execution::new(Answer::RefusedPrecondition, refused.to_string()),
