@@ -185,7 +185,8 @@ async fn members_and_leadership_change_only_where_a_quorum_stays_and_it_is_seen_
     assert_eq!(refused.answer, Answer::RefusedPrecondition, "{refused:?}");
     assert_eq!(etcd::members(&url).await.map(|members| members.len()), Some(3));
 
-    stage.has_leader(0).await;
+    // The dead one may have led.
+    wait::until("a write", WITHIN, async || etcd::put(&url, "k", "y").await.then_some(())).await;
     stage.has_leader(1).await;
     let dead = stage.prepare(&action(Kind::RemoveMember, "member:n3", &[])).await;
     assert_eq!(dead.unmet(), None);
@@ -229,12 +230,15 @@ async fn a_second_survivor_is_found_by_asking_it_and_never_by_the_cluster_id() {
 
     // Somebody else, at the same moment, forces another one.
     let voters: Vec<&Seat> = stage.seats.iter().take(3).collect();
-    let forced = |at: usize| {
+    let forced = |at: usize, peer: u16| {
         let mut command = stage.seats[at].command(&voters, "new");
+        // Where the others look for it nobody listens: the two cannot see each other.
+        let listen = command.iter().position(|word| word == "--listen-peer-urls").expect("it");
+        command[listen + 1] = format!("http://127.0.0.1:{peer}");
         command.push("--force-new-cluster".to_owned());
         process_of(&stage.seats[at], &command)
     };
-    let mut second = forced(1);
+    let mut second = forced(1, stage.seats[3].peer);
     second.start();
     stage.has_leader(1).await;
     let refused = stage.adapter.execute(&prepared, &order(WITHIN)).await;
@@ -244,7 +248,7 @@ async fn a_second_survivor_is_found_by_asking_it_and_never_by_the_cluster_id() {
 
     // By hand it would have worked, and looked well: two leaders, one cluster id.
     stage.kill_own().await;
-    let mut first = forced(0);
+    let mut first = forced(0, stage.seats[3].client);
     first.start();
     stage.has_leader(0).await;
     let mut ids = Vec::new();

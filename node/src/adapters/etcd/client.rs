@@ -31,6 +31,14 @@ pub(super) enum CallFailed {
 }
 
 impl CallFailed {
+    /// Whether asking again may help: nobody answered, or etcd says that it cannot now.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Silent { .. } => true,
+            Self::Answered { code, .. } => *code == tonic::Code::Unavailable,
+        }
+    }
+
     fn of(status: &Status) -> Self {
         match status.source() {
             Some(source) => Self::Silent { why: bottom(source) },

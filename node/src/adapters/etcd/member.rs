@@ -9,7 +9,6 @@ use std::time::Duration;
 use quorate_attest::agent_statement::{Answer, Effect};
 use quorate_proto::foreign::etcd::Member;
 use tokio::time::Instant;
-use tonic::Code;
 
 use super::super::{Execution, Held, Order, Precondition, PrepareRefused, Prepared, Verdict};
 use super::client::CallFailed;
@@ -137,21 +136,26 @@ impl EtcdAdapter {
     }
 
     /// etcd takes no new member until all it has were connected for five seconds: an answer, so nothing
-    /// was done, and it is asked again.
+    /// was done, and it is asked again. Silence is settled by looking whether it is there.
     async fn add_when_healthy(
         &self,
         peer_url: &str,
         end: Instant,
     ) -> Result<Option<Member>, CallFailed> {
         loop {
-            match self.own.add_learner(peer_url, ASK).await {
-                Err(CallFailed::Answered { code: Code::Unavailable, .. })
-                    if Instant::now() < end =>
-                {
-                    tokio::time::sleep(POLL).await;
-                }
-                answered => return answered,
+            let failure = match self.own.add_learner(peer_url, ASK).await {
+                Ok(member) => return Ok(member),
+                Err(failure) => failure,
+            };
+            if let Ok(now) = self.measured(None, ASK).await
+                && let Some(member) = now.at(peer_url)
+            {
+                return Ok(Some(member.clone()));
             }
+            if Instant::now() >= end || !failure.may_pass() {
+                return Err(failure);
+            }
+            tokio::time::sleep(POLL).await;
         }
     }
 
@@ -210,8 +214,8 @@ impl EtcdAdapter {
     }
 
     pub(super) async fn remove(&self, name: &str, order: &Order) -> Execution {
-        let ask = ASK.min(order.deadline);
-        let now = match self.measured(None, ask).await {
+        let end = Instant::now() + order.deadline;
+        let now = match self.measured(None, ASK).await {
             Ok(now) => now,
             Err(why) => return Execution::new(Answer::RefusedPrecondition, why),
         };
@@ -219,12 +223,34 @@ impl EtcdAdapter {
             // `prepare` saw it: somebody has removed it since.
             return Execution::new(Answer::AlreadyApplied, format!("{name} is no member any more"));
         };
-        if let Some(refused) = unmet(self.before_removing(name, ask).await) {
+        if let Some(refused) = unmet(self.before_removing(name, ASK).await) {
             return refused;
         }
-        match self.own.remove(id, order.deadline).await {
-            Ok(()) => Execution::new(Answer::Applied, format!("{id:x} was removed")),
-            Err(failure) => failed(&failure),
+        tokio::select! {
+            () = order.stop.cancelled() => {
+                Execution::new(Answer::Unknown, format!("abandoned; {id:x} may be removed"))
+            }
+            done = self.remove_until_gone(id, end) => done,
+        }
+    }
+
+    /// A request that is handed to a leader that has just died is never answered. An id is removed
+    /// once and never given again, so asking again removes nobody else.
+    async fn remove_until_gone(&self, id: u64, end: Instant) -> Execution {
+        loop {
+            let failure = match self.own.remove(id, ASK).await {
+                Ok(()) => return Execution::new(Answer::Applied, format!("{id:x} was removed")),
+                Err(failure) => failure,
+            };
+            if let Ok(now) = self.measured(None, ASK).await
+                && now.members.iter().all(|member| member.id != id)
+            {
+                return Execution::new(Answer::Applied, format!("{id:x} is gone: {failure}"));
+            }
+            if Instant::now() >= end || !failure.may_pass() {
+                return failed(&failure);
+            }
+            tokio::time::sleep(POLL).await;
         }
     }
 
