@@ -73,7 +73,8 @@ impl State {
 pub(super) enum Pending {
     /// No declaration is carried out, or its permission was taken: a start is an ordinary one.
     Nothing,
-    /// A declaration is carried out and its permission is not offered yet: nothing starts beside it.
+    /// A declaration is carried out and its permission is not offered yet: nothing starts beside
+    /// it.
     Reserved(Arc<Carried>),
     /// The permission may be taken.
     Offered(Arc<Carried>),
@@ -93,7 +94,6 @@ impl Permits {
     /// Allows adapters to offer one permission under this decision, while the guard lives.
     ///
     /// Only the executor calls it, after it has fsynced `started`.
-    #[must_use]
     pub fn arm(&self, carried: Carried) -> Armed {
         let _before = self.0.send_replace(State::Armed(Arc::new(carried)));
         Armed(self.clone())
@@ -103,7 +103,8 @@ impl Permits {
     /// It is taken once; dropping the [`Permission`] withdraws it.
     ///
     /// # Errors
-    /// [`NotOffered`] unless the executor carries out this very decision, or if it was given before.
+    /// [`NotOffered`] unless the executor carries out this very decision, or if it was given
+    /// before.
     pub fn offer(&self, token: FencingToken, within: Duration) -> Result<Permission, NotOffered> {
         let until = Instant::now() + within;
         let mut offered = Err(NotOffered::NotCarried { token });

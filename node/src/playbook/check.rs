@@ -15,13 +15,13 @@ impl Playbook {
         let cluster_name = || cluster.clone();
         if charter.cluster(cluster).is_none() {
             let why = Why::NoCluster { cluster: cluster_name(), epoch };
-            return Err(PlaybookRefused { at: self.whole(), why });
+            return Err(PlaybookRefused { at: Box::new(self.whole()), why });
         }
         let have = charter.observers(cluster).count();
         let above = |needed: u32| usize::try_from(needed).is_ok_and(|needed| needed > have);
         match self.detect.signals.iter().find(|signal| above(signal.observers)) {
             Some(signal) => Err(PlaybookRefused {
-                at: signal.observers_at.clone(),
+                at: Box::new(signal.observers_at.clone()),
                 why: Why::AboveRoster { cluster: cluster_name(), have, epoch },
             }),
             None => Ok(()),
@@ -37,7 +37,7 @@ impl Playbook {
         match line {
             Some(line) if line.digest == self.digest => Ok(()),
             Some(_) | None => Err(PlaybookRefused {
-                at: self.whole(),
+                at: Box::new(self.whole()),
                 why: Why::NotPinned {
                     playbook: self.id.clone(),
                     pinned: line.map_or_else(|| "nothing".into(), |line| line.digest.to_string()),

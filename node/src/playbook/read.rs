@@ -55,7 +55,7 @@ impl Paper<'_> {
         let value = self.0.get(span).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
         let value = value.split('\n').next().unwrap_or_default().chars().take(80).collect();
-        PlaybookRefused { at: Place { line, key: key.to_owned(), value }, why }
+        PlaybookRefused { at: Box::new(Place { line, key: key.to_owned(), value }), why }
     }
 
     /// What TOML itself refuses: the key is the one of that line.
@@ -207,7 +207,7 @@ impl Paper<'_> {
             self.refuse(&key("is"), signal.is.span(), why)
         })?;
         let observers = self.number(&key("observers"), &signal.observers, 63)?;
-        let observers_at = self.refuse(&key("observers"), signal.observers.span(), Why::Empty).at;
+        let observers_at = *self.refuse(&key("observers"), signal.observers.span(), Why::Empty).at;
         Ok(Signal {
             name: self.parse(&key("name"), &signal.name)?,
             is,

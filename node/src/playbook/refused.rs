@@ -28,7 +28,7 @@ impl fmt::Display for Place {
 #[error("{at}: {why}")]
 pub struct PlaybookRefused {
     /// Where.
-    pub at: Place,
+    pub at: Box<Place>,
     /// Why.
     pub why: Why,
 }

@@ -60,10 +60,11 @@ fn fail(world: &mut World, decision: &Decision) {
 fn refuse(world: &mut World, rung: &Rung, incident: &str) -> RungNotDue {
     let proposal = proposal(world, rung, incident);
     let decision = world.decision(&proposal, &crate::fixture::DOMAINS);
-    match world.refuse(&Leaf::Decision(decision)) {
-        LeafRefused::RungNotDue(why) => why,
-        other => panic!("refused for another reason: {other}"),
-    }
+    let refused = world.refuse(&Leaf::Decision(decision));
+    let LeafRefused::RungNotDue(why) = refused else {
+        panic!("refused for another reason: {refused}")
+    };
+    why
 }
 
 fn incident<'w>(world: &'w World, id: &str) -> Option<&'w Incident> {
