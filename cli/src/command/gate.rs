@@ -26,9 +26,9 @@ Examples:
   quorate gate --config agent.toml --alone-argument=--force-new-cluster -- etcd --data-dir n1
   quorate gate --config /etc/quorate/agent.toml
 
-The last line starts nothing and answers by its exit code, as ExecCondition= of systemd asks: 0 lets the
-unit start, 7 skips it. A start alone is permitted once, by a declare-dead decision that its agent is
-carrying out; only then the arguments of --alone-argument are appended.")]
+The last line starts nothing and answers by its exit code, as ExecCondition= of systemd asks:
+0 lets the unit start, 7 skips it. A start alone is permitted once, by a declare-dead decision
+that its agent is carrying out; only then the arguments of --alone-argument are appended.")]
 pub(crate) struct GateArgs {
     /// The configuration of the agent beside this member
     #[arg(long, value_name = "FILE", default_value = "/etc/quorate/agent.toml")]

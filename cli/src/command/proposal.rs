@@ -1,6 +1,7 @@
 //! `quorate proposal`: open, show and end proposals.
 
 mod build;
+mod declare;
 mod list;
 mod open;
 
@@ -38,7 +39,8 @@ pub(crate) enum Verb {
     #[command(after_help = "\
 Examples:
   quorate proposal create restart member:n4 --reason 'does not answer' --dry-run
-  quorate proposal create ban-peer member:n5 --param ttl-ms=600000 --reason 'lies' --confirm")]
+  quorate proposal create ban-peer member:n5 --param ttl-ms=600000 --reason 'lies' --confirm
+  quorate proposal create declare-dead --survivor n1 --dead n2=attest:burnt --reason 'rack 7'")]
     Create(Box<CreateArgs>),
     /// List proposals, newest first
     #[command(after_help = "\
@@ -72,8 +74,9 @@ pub(crate) struct CreateArgs {
     /// The kind of remediation, such as restart, ban-peer or declare-dead
     #[arg(value_parser = parse_kind)]
     pub(super) kind: Kind,
-    /// What it acts on, such as member:n4
-    pub(super) target: String,
+    /// What it acts on, such as member:n4 [default: the whole cluster, for a declaration]
+    #[arg(required_unless_present = "survivor")]
+    pub(super) target: Option<String>,
     /// The guarded cluster; may be left out where there is one
     #[arg(long, value_name = "NAME")]
     pub(super) cluster: Option<ClusterId>,
@@ -87,7 +90,9 @@ pub(crate) struct CreateArgs {
     /// A parameter: KEY=VALUE, or KEY='VALUE MORE'
     #[arg(long = "param", value_name = "KEY=VALUE")]
     pub(super) params: Vec<String>,
-    /// Agents that carry it out [default: the target's own, or all others for a ban]
+    #[command(flatten)]
+    pub(super) declare: declare::DeclareArgs,
+    /// Agents that carry it out [default: the target's or survivor's own, or all others for a ban]
     #[arg(long = "executor", value_name = "AGENT")]
     pub(super) executors: Vec<String>,
     /// Digests of evidence, sha256:…

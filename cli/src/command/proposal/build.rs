@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quorate_attest::charter::Charter;
+use quorate_attest::declaration::Declaration;
 use quorate_attest::id::{ClusterId, Digest, IncidentId, KeyName, Sentence, Word};
 use quorate_attest::proposal::{Param, Proposal, TTL_PARAM, Target};
 use quorate_attest::remediation::Kind;
@@ -52,7 +53,7 @@ pub(crate) fn open_draft(
             .parse()
             .map_err(|error| Failure::usage(format!("--incident: {error}")))?,
     };
-    let proposal = Proposal {
+    let mut proposal = Proposal {
         origin: charter.origin.clone(),
         epoch: charter.epoch,
         charter: charter.id(),
@@ -70,6 +71,9 @@ pub(crate) fn open_draft(
         nonce: nonce()?,
     };
     check_time_to_live(&proposal)?;
+    // What a declaration waits before it starts comes on top of the time for its votes.
+    proposal.expires = charter.earliest_start(&proposal, proposal.expires);
+    check_survivor(&proposal, charter)?;
     // The canonical text sorts repeated lines; what is returned is exactly what will be signed.
     Proposal::parse(&proposal.text())
         .map_err(|error| Failure::usage(format!("no valid proposal: {error}")))
@@ -90,6 +94,25 @@ pub(in crate::command) fn check_time_to_live(proposal: &Proposal) -> Result<(), 
     } else {
         Failure::usage(format!("{kind} does not end by itself: leave out --param {TTL_PARAM}"))
     })
+}
+
+/// Only the agent beside the survivor can permit its start alone. Another executor would refuse, and
+/// the tombstones and the survivor would stand all the same.
+fn check_survivor(proposal: &Proposal, charter: &Charter) -> Result<(), Failure> {
+    if !Declaration::declares(proposal) {
+        return Ok(());
+    }
+    let declaration = Declaration::of(charter, proposal)
+        .map_err(|refused| Failure::usage(format!("no valid declaration: {refused}")))?;
+    let Some(Declaration { survivor, .. }) = declaration else { return Ok(()) };
+    let is_beside =
+        |name: &KeyName| charter.agent(name).is_some_and(|line| line.member == survivor);
+    match proposal.executor.iter().find(|name| !is_beside(name)) {
+        Some(name) => Err(Failure::usage(format!(
+            "{name} is not beside {survivor}: only the survivor's own agent carries a declaration out"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn unknown(charter: &Charter, cluster: &ClusterId) -> Failure {
@@ -122,8 +145,12 @@ fn executors(draft: &Draft, charter: &Charter) -> Result<Vec<KeyName>, Failure> 
         let kept = agents.iter().filter(|line| keep(&line.member));
         kept.map(|line| line.key.name().clone()).collect::<Vec<_>>()
     };
+    let survivor = draft.params.iter().find(|param| param.key.as_str() == "survivor");
     let usual = match (draft.kind, target) {
         (Kind::Abandon, _) => return Ok(Vec::new()),
+        (Kind::DeclareDead | Kind::RestoreBackup, _) if survivor.is_some() => {
+            names(&|member| survivor.is_some_and(|named| named.value.as_str() == member.as_str()))
+        }
         (Kind::BanPeer | Kind::UnbanPeer, Target::Member(member)) => {
             names(&|other| *other != member)
         }
@@ -193,6 +220,45 @@ mod tests {
         }
         let proposal = open(Kind::BanPeer, &["ttl-ms 600000"]).unwrap();
         assert_eq!(proposal.ttl().map(|ttl| ttl.get()), Some(600_000));
+    }
+
+    #[test]
+    fn a_declaration_is_carried_out_by_its_survivor_and_outlives_its_wait() {
+        let charter = charter();
+        let cluster = charter.agent.first().unwrap().cluster.clone();
+        let members: Vec<_> =
+            charter.members(&cluster).map(|line| line.member.to_string()).collect();
+        let declare = |executors: &[&str], others: &[String]| {
+            let mut params = vec![format!("survivor {}", members[0])];
+            for member in others {
+                params.push(format!("dead {member} attest:power-off"));
+                params.push(format!("identity {member} -"));
+            }
+            let draft = Draft {
+                kind: Kind::DeclareDead,
+                target: format!("cluster:{cluster}").parse().unwrap(),
+                cluster: cluster.clone(),
+                reason: "a test".parse().unwrap(),
+                incident: None,
+                params: params.iter().map(|param| param.parse().unwrap()).collect(),
+                executors: executors.iter().map(|name| (*name).to_owned()).collect(),
+                evidence: Vec::new(),
+                expires: Duration::from_secs(600),
+            };
+            open_draft(draft, &charter, charter.agent.first().unwrap().key.name().clone())
+        };
+        let proposal = declare(&[], &members[1..]).unwrap();
+        let own = charter.agents(&cluster).filter(|line| line.member.as_str() == members[0]);
+        let own: Vec<_> = own.map(|line| line.key.name().clone()).collect();
+        assert_eq!(proposal.executor, own);
+        let now = quorate_attest::log_time::LogTime::new(now_ms()).unwrap();
+        assert!(charter.earliest_start(&proposal, now) < proposal.expires);
+        let other = charter.agents(&cluster).find(|line| line.member.as_str() != members[0]);
+        let other = other.unwrap().key.name().to_string();
+        let refused = declare(&[&other], &members[1..]).unwrap_err();
+        assert!(refused.message.contains("is not beside"), "{}", refused.message);
+        let refused = declare(&[], &members[2..]).unwrap_err();
+        assert!(refused.message.contains("roster"), "{}", refused.message);
     }
 
     #[test]

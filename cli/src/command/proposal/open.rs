@@ -104,7 +104,9 @@ fn draft(
     session: &Session,
     charter: &quorate_attest::charter::Charter,
 ) -> Result<Draft, Failure> {
-    let params = args
+    let cluster = session.cluster(args.cluster.as_ref(), charter)?;
+    let target = args.target.clone().unwrap_or_else(|| format!("cluster:{cluster}"));
+    let mut params: Vec<_> = args
         .params
         .iter()
         .map(|param| {
@@ -113,6 +115,7 @@ fn draft(
             format!("{key} {value}").parse().map_err(|_| wrong())
         })
         .collect::<Result<_, Failure>>()?;
+    params.extend(args.declare.params()?);
     let evidence = args
         .evidence
         .iter()
@@ -122,11 +125,10 @@ fn draft(
         .collect::<Result<_, Failure>>()?;
     Ok(Draft {
         kind: args.kind,
-        target: args
-            .target
+        target: target
             .parse()
-            .map_err(|error| Failure::usage(format!("target {}: {error}", args.target)))?,
-        cluster: session.cluster(args.cluster.as_ref(), charter)?,
+            .map_err(|error| Failure::usage(format!("target {target}: {error}")))?,
+        cluster,
         reason: sentence("--reason", &args.reason)?,
         incident: args.incident.clone(),
         params,
