@@ -13,7 +13,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::adapters::{self, AdapterConfigError, Adapters, ProcessAdapter, ProcessConfig, Site};
-use crate::gate::{GateConfig, Permits};
+use crate::gate::{GateConfig, Permits, ReadmitAdapter};
 use crate::probe::{Probe, ProbeAddressInvalid};
 
 /// Why a configuration is refused.
@@ -268,8 +268,8 @@ impl Config {
         Self::check(file, path)
     }
 
-    /// The adapters of this agent: one for each table, and the process's own for what is left. Those
-    /// that start a member alone keep a clone of `permits`.
+    /// The adapters of this agent: one for each table, and the gate's and the process's own for what
+    /// is left. Those that start a member alone keep a clone of `permits`.
     ///
     /// # Errors
     /// [`AdapterConfigError`], for the first table that is refused; a configuration that was loaded
@@ -278,7 +278,8 @@ impl Config {
         let Self { cluster, member, probe, file, .. } = self;
         let process = self.member_process.as_ref();
         let site = Site { cluster, member, file, probe, process, permits };
-        let adapters = adapters::build(&site, &self.adapter)?;
+        let readmit = ReadmitAdapter::new(member.as_str(), self.gate.clone());
+        let adapters = adapters::build(&site, &self.adapter)?.with(Arc::new(readmit));
         Ok(match self.process_adapter() {
             Some(process) => adapters.with(Arc::new(process)),
             None => adapters,

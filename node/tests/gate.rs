@@ -1,5 +1,5 @@
-//! The gate in front of a member: who may start, who never, and what is refused when nobody can know
-//! (*dead-stays-dead*). Starts alone are in `gate_alone.rs`.
+//! The gate in front of a member: who may start, who never, and what is refused when nobody can
+//! know (*dead-stays-dead*). Starts alone are in `gate_alone.rs`.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! Starting alone: at most one survivor of a declaration, once, whatever is copied, replayed or killed
-//! (*one-survivor*, *no-double-execution*).
+//! Starting alone: at most one survivor of a declaration, once, whatever is copied, replayed or
+//! killed (*one-survivor*, *no-double-execution*).
 
 mod common;
 
@@ -128,7 +128,8 @@ async fn a_gate_that_dies_after_it_took_starts_nobody_and_nobody_is_given_it_aga
     assert!(permission.withdraw(), "it counts as taken: nobody else gets it");
 }
 
-/// A STAND-IN for an agent that offers a certificate to whoever asks, and gives it to whoever takes.
+/// A STAND-IN for an agent that offers a certificate to whoever asks, and gives it to whoever
+/// takes.
 fn impostor(booth: &Booth, certificate: &[u8]) -> std::thread::JoinHandle<()> {
     let socket = booth.data().join("gate.sock");
     let _gone = fs::remove_file(&socket);

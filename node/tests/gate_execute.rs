@@ -1,5 +1,5 @@
-//! A declaration as it is carried out: executor, journal, adapter, gatekeeper and gate together, on the
-//! survivor's machine, on a copy of its disk, and under an agent that is not the survivor's.
+//! A declaration as it is carried out: executor, journal, adapter, gatekeeper and gate together, on
+//! the survivor's machine, on a copy of its disk, and under an agent that is not the survivor's.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! The gatekeeper: the agent's side of the gate. It keeps `gate.state` as new as what is believed, and
-//! serves the socket at which gates ask.
+//! The gatekeeper: the agent's side of the gate. It keeps `gate.state` as new as what is believed,
+//! and serves the socket at which gates ask.
 //!
 //! A gate that says nothing, garbage or too much costs one of a few places for five seconds, and
 //! nobody else's. No question makes this agent stop; a journal that fails does.

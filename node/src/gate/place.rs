@@ -47,7 +47,8 @@ pub enum Contents {
     NotNamed,
     /// It is missing, or there is nothing in it.
     Empty,
-    /// It is not empty and no gate has marked it. With files of the system's own it has an identity.
+    /// It is not empty and no gate has marked it. With files of the system's own it has an
+    /// identity.
     Unmarked {
         /// Of the system's own ids, if any file of them is there.
         identity: Option<Digest>,
@@ -99,7 +100,8 @@ impl Place {
         }
     }
 
-    /// Marks a directory that no gate has marked yet; under a re-admission also one that is missing.
+    /// Marks a directory that no gate has marked yet; under a re-admission also one that is
+    /// missing.
     ///
     /// # Errors
     /// No randomness, or the directory cannot be written.

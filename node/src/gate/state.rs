@@ -1,9 +1,9 @@
 //! `gate.state`: what the agent believed last, so that the gate can judge while no agent answers.
 //!
-//! The gate believes the agent's file as little as the agent believed the coordinators: the head must
-//! be cosigned by k of the charter in force, be of the pinned charter's log, and have the root of the
-//! history beside it. What only the history says (who is dead) is as safe as the agent's journal,
-//! which lies in the same directory.
+//! The gate believes the agent's file as little as the agent believed the coordinators: the head
+//! must be cosigned by k of the charter in force, be of the pinned charter's log, and have the root
+//! of the history beside it. What only the history says (who is dead) is as safe as the agent's
+//! journal, which lies in the same directory.
 
 use std::path::{Path, PathBuf};
 
