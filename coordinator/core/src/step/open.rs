@@ -4,7 +4,7 @@
 //! become a decision is refused at the door.
 
 use quorate_attest::declaration::{Declaration, DeclarationRefused};
-use quorate_attest::history::{LeafRefused, judge_proposal};
+use quorate_attest::history::{LeafRefused, RungNotDue, judge_proposal};
 use quorate_attest::id::{KeyName, ProposalId};
 use quorate_attest::leaf::{Leaf, VoidCause};
 use quorate_attest::log_time::{LogTime, Span};
@@ -169,11 +169,30 @@ impl Step<'_> {
         if let Some(rejection) = judge::dead_parties(ledger, proposal).into_iter().next() {
             return Err(rejection);
         }
+        self.check_rung(proposal, id)?;
         let scene = self.scene_of(proposal, id)?;
         match rule::refusals_at_the_door(&scene).into_iter().next() {
             Some(rejection) => Err(rejection),
             None => Ok(()),
         }
+    }
+
+    /// An attempt that was made already, or whose turn never comes, would only keep the next one of
+    /// its target from being opened. One that waits for its pause may open.
+    fn check_rung(&self, proposal: &Proposal, id: ProposalId) -> Result<(), Rejection> {
+        let why = match self.ledger()?.history().rung_due(proposal, self.now()) {
+            Ok(()) | Err(RungNotDue::Pause { .. }) => return Ok(()),
+            Err(why) => why,
+        };
+        let incident = ("incident".to_owned(), proposal.incident.to_string());
+        Err(Rejection::from(RuleRefused {
+            rule: rule_name("ladder"),
+            cluster: proposal.cluster.clone(),
+            proposal: Some(id),
+            facts: vec![incident, ("why".to_owned(), why.to_string())],
+            next_allowed: None,
+            lifted_by: Lift::Nothing,
+        }))
     }
 
     fn check_limits(&self, proposal: &Proposal) -> Result<(), Rejection> {
