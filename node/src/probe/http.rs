@@ -93,10 +93,7 @@ impl Says {
         let found = self.name.split('.').try_fold(answer, |value, name| value.get(name));
         match found {
             Some(Value::String(text)) => *text == self.value,
-            Some(other) => {
-                let text = other.to_string();
-                text == self.value
-            }
+            Some(other) => self.value == format!("{other}"),
             None => false,
         }
     }
