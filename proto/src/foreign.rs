@@ -16,3 +16,17 @@
 pub mod etcd {
     include!(concat!(env!("OUT_DIR"), "/etcdserverpb.rs"));
 }
+
+/// What adapters use of InferaDB Ledger's API, package `ledger.v1`.
+#[allow(
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
+    clippy::wildcard_enum_match_arm,
+    missing_docs,
+    unreachable_pub,
+    reason = "generated"
+)]
+pub mod ledger {
+    include!(concat!(env!("OUT_DIR"), "/ledger.v1.rs"));
+}

@@ -16,6 +16,7 @@ mod child;
 mod etcd;
 mod exec;
 mod forensic;
+mod inferadb_ledger;
 mod neo;
 mod nip86;
 mod nostr;

@@ -12,7 +12,9 @@ use quorate_attest::remediation::Kind;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::{Adapter, Adapters, ProcessConfig, ban_list, etcd, exec, neo, nip86, nostream};
+use super::{
+    Adapter, Adapters, ProcessConfig, ban_list, etcd, exec, inferadb_ledger, neo, nip86, nostream,
+};
 use crate::config::ProbeConfig;
 use crate::gate::Permits;
 
@@ -24,6 +26,7 @@ const REGISTRY: &[(&str, Build)] = &[
     ("ban-list", ban_list::build),
     ("etcd", etcd::build),
     ("exec", exec::build),
+    ("inferadb-ledger", inferadb_ledger::build),
     ("neo", neo::build),
     ("nip86", nip86::build),
     ("nostream", nostream::build),

@@ -3,6 +3,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod ledger;
+mod ledger_traps;
 mod neo;
 mod nostr;
 mod nostream;
