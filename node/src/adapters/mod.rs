@@ -23,6 +23,7 @@ mod nostr;
 mod nostream;
 mod orphan;
 mod process;
+mod qfs;
 mod registry;
 mod secret;
 mod supervisor;

@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use super::{
     Adapter, Adapters, ProcessConfig, ban_list, etcd, exec, inferadb_ledger, neo, nip86, nostream,
+    qfs,
 };
 use crate::config::ProbeConfig;
 use crate::gate::Permits;
@@ -30,6 +31,7 @@ const REGISTRY: &[(&str, Build)] = &[
     ("neo", neo::build),
     ("nip86", nip86::build),
     ("nostream", nostream::build),
+    ("qfs", qfs::build),
 ];
 
 /// Where an adapter acts: what it may know besides its own table.

@@ -8,4 +8,5 @@ mod ledger_traps;
 mod neo;
 mod nostr;
 mod nostream;
+mod qfs;
 mod web;
