@@ -27,6 +27,7 @@ mod qfs;
 mod registry;
 mod secret;
 mod supervisor;
+mod systemd;
 
 use std::collections::BTreeMap;
 use std::fmt;

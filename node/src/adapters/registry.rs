@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::{
     Adapter, Adapters, ProcessConfig, ban_list, etcd, exec, inferadb_ledger, neo, nip86, nostream,
-    qfs,
+    qfs, systemd,
 };
 use crate::config::ProbeConfig;
 use crate::gate::Permits;
@@ -32,6 +32,7 @@ const REGISTRY: &[(&str, Build)] = &[
     ("nip86", nip86::build),
     ("nostream", nostream::build),
     ("qfs", qfs::build),
+    ("systemd", systemd::build),
 ];
 
 /// Where an adapter acts: what it may know besides its own table.

@@ -9,4 +9,5 @@ mod neo;
 mod nostr;
 mod nostream;
 mod qfs;
+mod systemd;
 mod web;
