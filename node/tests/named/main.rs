@@ -3,6 +3,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod flag_adapter;
+mod guide;
 mod ledger;
 mod ledger_traps;
 mod neo;
