@@ -70,9 +70,20 @@ fn an_unknown_key_is_refused_by_name() {
 fn an_adapters_table_is_refused_at_load_with_key_value_and_origin() {
     let list = "[adapter.ban-list]\nurl = \"http://127.0.0.1:9001/bans\"";
     for (table, words) in [
-        ("[adapter.banlist]", vec!["banlist", "ban-list, exec"]),
+        ("[adapter.banlist]", vec!["banlist", "ban-list", "systemd"]),
         ("[adapter.ban-list]\nuri = \"x\"", vec!["adapter.ban-list", "uri"]),
         ("[adapter.ban-list]\nurl = \"ftp://x\"", vec!["adapter.ban-list", "url", "ftp://x"]),
+        ("[adapter.neo]\nprogram = \"neo-go\"\nnodes = []", vec!["adapter.neo", "nodes", "n1"]),
+        (
+            "[adapter.nostream]\nurl = \"http://a:1\"\npassword_file = \"none\"",
+            vec!["adapter.nostream", "password_file", "No such file"],
+        ),
+        ("[adapter.qfs]\ncommand = []", vec!["adapter.qfs", "command"]),
+        ("[adapter.systemd]\nunit = \"a.timer\"", vec!["adapter.systemd", "unit", "a.timer"]),
+        (
+            "[adapter.inferadb-ledger]\nnodes = [{ member = \"n1\", url = \"ftp://x\" }]",
+            vec!["adapter.inferadb-ledger", "nodes.url", "ftp://x"],
+        ),
         ("[adapter.exec]\ncommand = []\nkinds = []", vec!["adapter.exec", "command"]),
         ("[adapter.exec]\ncommand = [\"x\"]\nkinds = [\"ban\"]", vec!["kinds", "\"ban\""]),
         (
