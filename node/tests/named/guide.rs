@@ -6,10 +6,10 @@ use quorate_attest::agent_statement::{Answer, Effect};
 use quorate_attest::remediation::Kind;
 use quorate_node::adapters::{Adapter as _, Adapters, Held};
 
-use super::common::action;
-use super::common::adapter::{SOON, order, try_prepare};
 use super::flag_adapter::{FlagAdapter, FlagConfig};
 use super::web::{json, serve};
+use crate::common::action;
+use crate::common::adapter::{SOON, order, try_prepare};
 
 const GUIDE: &str = include_str!("../../../docs/how-to/write-an-adapter.md");
 

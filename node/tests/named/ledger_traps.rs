@@ -15,8 +15,8 @@ use quorate_proto::foreign::ledger::{HealthCheckRequest, LeaveClusterRequest};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use super::common::adapter::{SOON, action_with, configured, order, try_prepare};
 use super::ledger::{World, serve};
+use crate::common::adapter::{SOON, action_with, configured, order, try_prepare};
 
 const VAULTS: [(u64, u64); 2] = [(1, 10), (1, 11)];
 

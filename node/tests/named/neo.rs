@@ -15,9 +15,9 @@ use quorate_node::witness::Measure;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::common::adapter::{SOON, action_with, beside, order, try_prepare};
-use super::common::{action, eventually};
 use super::web::{Asked, Says, json as said, serve};
+use crate::common::adapter::{SOON, action_with, beside, order, try_prepare};
+use crate::common::{action, eventually};
 
 const N: usize = 4;
 const HEIGHT: u64 = 100;

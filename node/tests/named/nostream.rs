@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
-use super::common::action;
-use super::common::adapter::{SOON, configured, order, prepare, try_prepare};
 use super::nostr::{self, Shared, hex, is_signed, key, publish, takes_effect};
 use super::web::{Asked, Says, json as said, serve};
+use crate::common::action;
+use crate::common::adapter::{SOON, configured, order, prepare, try_prepare};
 
 const BANNED: u8 = 3;
 const OTHER: u8 = 4;

@@ -11,7 +11,7 @@ use quorate_attest::remediation::Kind;
 use quorate_node::adapters::{Adapter, PrepareRefused};
 use serde_json::{Value, json};
 
-use super::common::adapter::{SOON, action_with, configured, order, try_prepare};
+use crate::common::adapter::{SOON, action_with, configured, order, try_prepare};
 
 /// Five nodes, three shards of three copies, epoch 4.
 fn state() -> Value {

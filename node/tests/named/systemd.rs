@@ -12,8 +12,8 @@ use tokio::net::UnixListener;
 use zbus::connection::Builder;
 use zbus::{Guid, OwnedObjectPath, interface};
 
-use super::common::action;
-use super::common::adapter::{SOON, configured, order, prepare, try_prepare};
+use crate::common::action;
+use crate::common::adapter::{SOON, configured, order, prepare, try_prepare};
 
 /// STAND-IN unit.
 #[derive(Debug, Default)]

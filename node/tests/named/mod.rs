@@ -1,8 +1,6 @@
 //! The named adapters against small stand-ins that behave as the real systems were measured to
 //! behave, traps included. Each stand-in says so in its first line.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod flag_adapter;
 mod guide;
 mod ledger;
