@@ -39,7 +39,6 @@ impl Playbook {
             Some(_) | None => Err(PlaybookRefused {
                 at: Box::new(self.whole()),
                 why: Why::NotPinned {
-                    playbook: self.id.clone(),
                     pinned: line.map_or_else(|| "nothing".into(), |line| line.digest.to_string()),
                     here: self.digest,
                 },

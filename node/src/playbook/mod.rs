@@ -19,6 +19,7 @@ mod read;
 mod refused;
 mod schema;
 mod shelf;
+mod steps;
 
 pub use due::Due;
 pub use part::{

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use quorate_attest::id::{ClusterId, Digest, PlaybookId};
+use quorate_attest::id::{ClusterId, Digest};
 use quorate_attest::remediation::{Class, Kind};
 use thiserror::Error;
 
@@ -130,10 +130,8 @@ pub enum Why {
         epoch: u64,
     },
     /// The charter pins another file under this id, or none.
-    #[error("the charter pins {pinned} as {playbook}, this file is {here}")]
+    #[error("the charter pins {pinned} under this id, this file is {here}")]
     NotPinned {
-        /// The id.
-        playbook: PlaybookId,
         /// What the charter says: a digest, or `nothing`.
         pinned: String,
         /// The file's digest.
