@@ -1,10 +1,6 @@
 //! `quorate gate` as it runs: the real binary before real processes, with the agent's real gatekeeper.
 
-#[path = "../../node/tests/common/world.rs"]
-#[allow(dead_code, unreachable_pub, reason = "a part of it is used here")]
 mod world;
-
-mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -22,11 +18,48 @@ use quorate_node::clock::Clock;
 use quorate_node::gate::{Carried, Desk, Gatekeeper, Permits, Who};
 use quorate_node::journal::{Entry, Journal, JournalHandle, Owner, Phase};
 use quorate_node::trust::View;
+use quorate_tests::binary;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use support::Ran;
 use world::{CLUSTER, World};
+
+/// What one run gave.
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn of(words: &[String]) -> Self {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let output = binary::run(&words, None);
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Standard output of a run that must succeed.
+    #[track_caller]
+    fn good(self) -> String {
+        assert_eq!(self.code, Some(0), "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self.out
+    }
+
+    /// The error of a run that must end with this code and reason.
+    #[track_caller]
+    fn refused(self, code: i32, reason: &str) -> serde_json::Value {
+        let line = self.err.lines().find(|line| line.starts_with("{\"error\""));
+        let line = line.unwrap_or_else(|| panic!("no JSON error in:\n{}\n{}", self.out, self.err));
+        let error: serde_json::Value = serde_json::from_str(line).expect("an error is JSON");
+        let error = error["error"].clone();
+        assert_eq!((self.code, error["reason"].as_str()), (Some(code), Some(reason)), "{error}");
+        error
+    }
+}
 
 /// What `world` counts its time from: the real clock, which the binary reads.
 fn time(ms: u64) -> LogTime {
@@ -110,8 +143,8 @@ impl Agent {
 
     async fn gate(&self, options: &[&str], command: &[&str]) -> Ran {
         let words = self.words(options, command);
-        let ran = tokio::task::spawn_blocking(move || support::command().args(words).output());
-        ran.await.expect("the gate").expect("it runs").into()
+        let ran = tokio::task::spawn_blocking(move || Ran::of(&words));
+        ran.await.expect("the gate")
     }
 }
 
@@ -156,8 +189,8 @@ async fn a_fenced_member_is_refused_with_code_7_and_told_what_readmits_it() {
     let stale = Agent::new(&old, "n1").serve().await;
     let error = stale.gate(&["-o", "json"], &["true"]).await.refused(7, "GATE_CLOSED");
     assert_eq!(error["metadata"]["why"], "stale");
-    let missing = support::command().args(["gate", "--config", "/none/agent.toml"]).output();
-    assert_eq!(Ran::from(missing.expect("it runs")).code, Some(2));
+    let missing = Ran::of(&["gate", "--config", "/none/agent.toml"].map(str::to_owned));
+    assert_eq!(missing.code, Some(2));
     agent.stop.cancel();
     stale.stop.cancel();
 }
@@ -195,7 +228,7 @@ async fn a_supervisor_sees_through_the_gate_and_the_survivor_starts_alone_once()
     let agent = Agent::new(&world, "n1").serve().await;
     let directory = agent.directory.path().to_owned();
     let program = member(&directory);
-    let mut command = vec![env!("CARGO_BIN_EXE_quorate").to_owned()];
+    let mut command = vec![binary::quorate().display().to_string()];
     command.extend(agent.words(
         &["--alone-argument=--force-new-cluster"],
         &[&program.to_string_lossy(), "--name", "n1"],
@@ -283,8 +316,8 @@ fn the_example_unit_asks_the_gate() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/systemd/member-gate.conf");
     let unit = fs::read_to_string(path).expect("the example");
     let line = unit.lines().find_map(|line| line.strip_prefix("ExecCondition=")).expect("a line");
-    let words: Vec<&str> = line.trim_start_matches('+').split(' ').skip(1).collect();
+    let words = line.trim_start_matches('+').split(' ').skip(1).chain(["-o", "json"]);
+    let words: Vec<String> = words.map(str::to_owned).collect();
     // Parsed as typed: what is wrong is the configuration, not the command line.
-    let ran = support::command().args(words).args(["-o", "json"]).output().expect("it runs");
-    Ran::from(ran).refused(2, "CONFIG_INVALID");
+    Ran::of(&words).refused(2, "CONFIG_INVALID");
 }
