@@ -9,7 +9,9 @@
 //! * [`history`]: what clients were told, `ok`, `fail` or `unknown`, to compare with the log.
 //! * [`log`], [`journals`], [`disks`], [`effects`]: what really happened: the leaves of every
 //!   coordinator, the agents' own journals, what a coordinator has signed, what the target counted.
-//! * [`etcd`]: real etcd members, what they hold, a client that writes all the time.
+//! * [`namespaces`]: machines of their own network, which can be cut from each other.
+//! * [`etcd`]: real etcd members, what they hold, a client that writes all the time; [`etcd_stage`]: a
+//!   deployment of them, and people with the command line.
 //! * [`scenario`]: courses of events that several tests need.
 //! * [`seed`]: chance that can be repeated. [`wait`]: polls with a deadline; no test sleeps where it can look.
 //! * [`liar`]: a coordinator that lies as Raft's leader, with a real coordinator's key and place.
@@ -23,10 +25,12 @@ pub mod deployment;
 pub mod disks;
 pub mod effects;
 pub mod etcd;
+pub mod etcd_stage;
 pub mod history;
 pub mod journals;
 pub mod liar;
 pub mod log;
+pub mod namespaces;
 pub mod ports;
 pub mod proc;
 pub mod process;

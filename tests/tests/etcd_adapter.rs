@@ -67,7 +67,7 @@ impl Stage {
             .iter()
             .map(|seat| process_of(seat, &seat.command(&voters, "new")))
             .collect();
-        drop(supervisor.start().await.expect("n1 starts"));
+        let _running = supervisor.start().await.expect("n1 starts");
         members.iter_mut().for_each(Process::start);
         let stage =
             Self { members, supervisor, adapter: adapter.expect("an adapter"), _root: root, seats };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use quorate_attest::charter::{Charter, Gate};
@@ -14,6 +15,7 @@ use quorate_proto::key_file;
 use toml::Value;
 
 use super::{Agent, Coordinator, Deployment, Member, etcd};
+use crate::namespaces::Namespaces;
 use crate::process::{Process, Spec};
 use crate::settings::{self, Budgets};
 use crate::{binary, ports};
@@ -74,6 +76,8 @@ pub struct Options {
     pub holds: Holds,
     /// What the members' gates do where nothing is known.
     pub gate: Gate,
+    /// The machines that etcd members run on, one each; this one if there are none.
+    pub machines: Option<Arc<Namespaces>>,
 }
 
 impl Options {
@@ -91,6 +95,7 @@ impl Options {
             playbooks: Vec::new(),
             holds: Holds::AsInit,
             gate: Gate::Closed,
+            machines: None,
         }
     }
 
@@ -240,7 +245,8 @@ impl<'a> Builder<'a> {
         let data = self.root.join(format!("member-{name}"));
         let is_etcd = self.options.adapter == Adapter::Etcd;
         let (command, probe) = if is_etcd {
-            (self.etcd_command(at), format!("tcp://{}", self.member_address(at)))
+            let seat = &self.seats()[at];
+            (self.etcd_command(at), format!("tcp://{}:{}", seat.host, seat.client))
         } else {
             let probe = format!("http://{}/health", self.member_address(at));
             (self.demo_command(at, &data), probe)

@@ -31,7 +31,10 @@ impl Builder<'_> {
         let first = self.port + 2 * self.options.coordinators;
         let seat = |at: u16| Seat {
             name: format!("n{}", at + 1),
-            host: "127.0.0.1".to_owned(),
+            host: match (&self.options.machines, u8::try_from(at)) {
+                (Some(machines), Ok(at)) => machines.address(at),
+                (None, _) | (_, Err(_)) => "127.0.0.1".to_owned(),
+            },
             client: first + at,
             peer: first + count + at,
             data: self.root.join(format!("etcd-n{}", at + 1)),
@@ -44,7 +47,11 @@ impl Builder<'_> {
         let seats = self.seats();
         let voters: Vec<&Seat> = seats.iter().take(self.members.len()).collect();
         let config = self.folder("agent", &self.members[at]).join("agent.toml");
-        gate_command(&config, &seats[at].command(&voters, "new"))
+        let mut command = seats[at].command(&voters, "new");
+        if let (Some(machines), Ok(at)) = (&self.options.machines, u8::try_from(at)) {
+            command.splice(0..0, machines.on(at));
+        }
+        gate_command(&config, &command)
     }
 
     /// What an agent beside etcd has in its configuration.

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use quorate_tests::etcd::{self, Seat};
+use quorate_tests::etcd_stage::WITHIN;
 use quorate_tests::process::{Process, Spec};
 use quorate_tests::scenario::copy_folder;
 use quorate_tests::{ports, wait};
-
-use crate::stage::WITHIN;
 
 fn process(seat: &Seat, command: &[String]) -> Process {
     Process::new(Spec {
@@ -21,7 +20,7 @@ fn process(seat: &Seat, command: &[String]) -> Process {
 }
 
 /// From the order to stop the survivor to the first write of the cluster of one.
-pub async fn measured() -> Duration {
+pub(crate) async fn measured() -> Duration {
     let root = tempfile::tempdir().expect("a directory");
     let first = ports::block(6);
     let seats: Vec<Seat> = (0..3)
@@ -45,7 +44,7 @@ pub async fn measured() -> Duration {
     members[1].kill();
     members[2].kill();
     let begin = Instant::now();
-    drop(members[0].stop(WITHIN).await);
+    let _status = members[0].stop(WITHIN).await;
     copy_folder(&seats[0].data, &root.path().join("copy"));
     let mut command = seats[0].command(&voters, "new");
     command.push("--force-new-cluster".to_owned());

@@ -9,15 +9,13 @@
 
 mod by_hand;
 mod negative;
-mod stage;
 
 use std::time::Duration;
 
 use quorate_node::witness::Measure;
+use quorate_tests::etcd_stage::{Stage, Times, WITHIN};
 use quorate_tests::seed::Seed;
 use quorate_tests::{etcd, journals};
-
-use self::stage::{Stage, WITHIN};
 
 /// Runs without a flag.
 const RUNS: u64 = 20;
@@ -136,7 +134,7 @@ impl Run {
     }
 }
 
-async fn run(at: u64, number: u64) -> Vec<(&'static str, Duration)> {
+async fn run(at: u64, number: u64) -> Times {
     let mut seed = Seed::fixed(number.wrapping_add(at));
     let kill_at = STEPS[usize::try_from(seed.below(STEPS.len() as u64)).expect("few steps")];
     let mut run = Run { stage: Stage::start(GRACE_MS).await, kill_at, seed };
@@ -183,9 +181,9 @@ fn a_dead_cluster_is_restarted_exactly_once_whenever_a_leader_dies() {
 }
 
 /// The median of each step, from the loss on and since the step before.
-fn print_times(all: &[Vec<(&'static str, Duration)>]) {
+fn print_times(all: &[Times]) {
     let Some(first) = all.first() else { return };
-    let median = |of: &dyn Fn(&Vec<(&'static str, Duration)>) -> Duration| {
+    let median = |of: &dyn Fn(&Times) -> Duration| {
         let mut times: Vec<Duration> = all.iter().map(of).collect();
         times.sort();
         times[times.len() / 2].as_millis()

@@ -6,9 +6,8 @@ use quorate_attest::charter::Gate;
 use quorate_proto::pb::v1::ProposalState;
 use quorate_tests::deployment::{Adapter, Holds, Options};
 use quorate_tests::etcd;
+use quorate_tests::etcd_stage::{Stage, WITHIN};
 use quorate_tests::process::code_of;
-
-use crate::stage::{Stage, WITHIN};
 
 /// How a gate says no: a precondition that does not hold.
 const REFUSED: i32 = 7;

@@ -6,27 +6,39 @@ use std::time::{Duration, Instant};
 
 use quorate_attest::id::ProposalId;
 use quorate_proto::pb::v1::{Decision, DecisionState, MemberState};
-use quorate_tests::deployment::{Adapter, Deployment, Holds, Options};
-use quorate_tests::etcd::{self, Held, Load};
-use quorate_tests::process::Process;
-use quorate_tests::{journals, wait};
+
+use crate::deployment::{Adapter, Deployment, Holds, Options};
+use crate::etcd::{self, Held, Load};
+use crate::process::Process;
+use crate::{journals, wait};
 
 /// How long one step may take on a busy machine.
 pub const WITHIN: Duration = Duration::from_secs(60);
 /// Keys that are there before anything happens.
 const KEYS: usize = 50;
 
-/// A deployment with a load on it.
+/// What was reached, and how long after the clock started.
+pub type Times = Vec<(&'static str, Duration)>;
+
+/// A deployment with a load on it. What it waits for in vain panics with the facts.
+#[derive(Debug)]
 pub struct Stage {
+    /// The deployment.
     pub deployment: Deployment,
+    /// Who writes all the time.
     pub load: Load,
+    /// The members that joined later.
     pub fresh: BTreeMap<String, Process>,
+    /// What was noted.
+    pub times: Times,
     begin: Instant,
-    pub times: Vec<(&'static str, Duration)>,
 }
 
 impl Stage {
     /// Everything runs, and the load goes on. Silence counts after `grace_ms`.
+    ///
+    /// # Panics
+    /// It does not start.
     pub async fn start(grace_ms: u64) -> Self {
         let holds = Holds::Short { grace_ms };
         let options = Options { adapter: Adapter::Etcd, holds, ..Options::of(3) };
@@ -43,24 +55,30 @@ impl Stage {
     }
 
     /// A deployment that the caller has started, or not.
+    #[must_use]
     pub fn of(deployment: Deployment) -> Self {
         let urls = deployment.seats.iter().map(etcd::Seat::client_url).collect();
         let (load, fresh, begin) = (Load::start(urls), BTreeMap::new(), Instant::now());
         Self { deployment, load, fresh, begin, times: Vec::new() }
     }
 
+    /// Notes count from here.
     pub fn clock_starts(&mut self) {
         self.begin = Instant::now();
     }
 
+    /// Notes that something was reached now.
     pub fn note(&mut self, what: &'static str) {
         self.times.push((what, self.begin.elapsed()));
     }
 
+    /// Where a member serves clients.
+    #[must_use]
     pub fn url(&self, name: &str) -> String {
         self.deployment.seat(name).client_url()
     }
 
+    /// What a member holds at a revision, or at its newest one.
     pub async fn held(&self, name: &str, revision: Option<i64>) -> Held {
         let url = self.url(name);
         let what = format!("{name} says what it holds");
@@ -84,6 +102,9 @@ impl Stage {
     }
 
     /// kill -9 of the coordinators' leader, which starts again at once.
+    ///
+    /// # Panics
+    /// There is none.
     pub async fn kill_leader(&mut self) {
         let leader = self.deployment.leader().await;
         self.deployment.kill_coordinators(&[leader]);
@@ -91,6 +112,7 @@ impl Stage {
     }
 
     /// The words of a declaration that survives with one and ends the others by attestation.
+    #[must_use]
     pub fn declaration(&self, survivor: &str, dead: &[&str]) -> Vec<String> {
         let cluster = self.deployment.cluster.to_string();
         let mut words: Vec<String> =
@@ -110,18 +132,24 @@ impl Stage {
     }
 
     /// The flags that confirm what cannot be undone, when `answering` members answer.
+    #[must_use]
     pub fn irreversible(&self, answering: usize) -> Vec<String> {
         let cluster = &self.deployment.cluster;
         let number = answering.to_string();
         vec![format!("--confirm={cluster}"), "--expect-answering".to_owned(), number]
     }
 
+    /// Runs a command as an operator.
+    #[must_use]
     pub fn run(&self, operator: &str, words: &[String]) -> Output {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         self.deployment.quorate(operator, &words)
     }
 
     /// Runs a command until it succeeds: a leader may be away, a fact not there yet.
+    ///
+    /// # Panics
+    /// It does not within a minute.
     pub async fn until_ok(&self, operator: &str, words: &[String]) -> serde_json::Value {
         let mut last = String::new();
         let done = wait::until_or(WITHIN, async || {
@@ -137,6 +165,9 @@ impl Stage {
     }
 
     /// Opens a proposal and answers its id.
+    ///
+    /// # Panics
+    /// It is not opened.
     pub async fn open(&self, words: &[String]) -> String {
         let answered = self.until_ok("o1", words).await;
         answered["proposal"]["id"].as_str().expect("an id").to_owned()
@@ -144,6 +175,9 @@ impl Stage {
 
     /// Approves; a proposal that was decided meanwhile, by this vote whose answer was lost or without
     /// it, has what it needs.
+    ///
+    /// # Panics
+    /// It is not taken.
     pub async fn approve(&self, operator: &str, id: &str, confirm: &[String]) {
         let mut words = ["vote", "approve", id, "-o", "json"].map(str::to_owned).to_vec();
         words.extend(confirm.iter().cloned());
@@ -157,6 +191,10 @@ impl Stage {
         assert!(done.await.is_some(), "{operator} approves {id}: {last}");
     }
 
+    /// Waits until a proposal has become a decision, and answers its number.
+    ///
+    /// # Panics
+    /// It does not become one.
     pub async fn decided(&self, id: &str) -> u64 {
         let id: ProposalId = id.parse().expect("an id");
         let first = self.deployment.operator("o1");
@@ -174,6 +212,9 @@ impl Stage {
     }
 
     /// The outcome of a decision, which must be `effective`.
+    ///
+    /// # Panics
+    /// It is not within a minute.
     pub async fn effective(&self, number: u64) -> Decision {
         let first = self.deployment.operator("o1");
         let found = wait::until_or(WITHIN, async || {
@@ -207,6 +248,9 @@ impl Stage {
     }
 
     /// The same with a process of the caller's making.
+    ///
+    /// # Panics
+    /// It does not join.
     pub async fn join_as(&mut self, name: &str, executor: &str, mut process: Process) {
         let peer_url = self.deployment.seat(name).peer_url();
         let words = [
@@ -242,6 +286,9 @@ impl Stage {
 
     /// How many permissions to start alone were consumed, by the agents' own journals, and how often
     /// gates have started a member alone, by the members' logs. Stops the agents.
+    ///
+    /// # Panics
+    /// A journal cannot be read.
     pub fn started_alone(&mut self) -> (usize, usize) {
         let cluster = self.deployment.cluster.clone();
         let mut consumed = 0;
