@@ -26,7 +26,8 @@ Examples:
     /// Show one incident
     #[command(after_help = "\
 Examples:
-  quorate incident show s35-n4-7")]
+  quorate incident show s35-n4-7
+  quorate incident show s35-n4-7 -o json")]
     Show(ShowArgs),
     /// Close an incident after you have looked: its playbook may begin anew
     #[command(after_help = "\

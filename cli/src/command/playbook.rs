@@ -33,7 +33,8 @@ Examples:
     /// Show one playbook: what begins it, each step, and what closes it
     #[command(after_help = "\
 Examples:
-  quorate playbook show deploy/playbooks/s35-node-crash.toml")]
+  quorate playbook show deploy/playbooks/s35-node-crash.toml
+  quorate playbook show deploy/playbooks/s35-node-crash.toml -o json")]
     Show(ShowArgs),
 }
 
