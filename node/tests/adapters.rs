@@ -3,12 +3,12 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::adapter::{configured, order, prepare};
+use common::executable::executable;
 use common::{eventually, proposal};
 use quorate_attest::agent_statement::{Answer, Effect};
 use quorate_attest::remediation::Kind;
@@ -25,8 +25,7 @@ const SOON: Duration = Duration::from_secs(5);
 
 fn script(directory: &Path, name: &str, body: &str) -> PathBuf {
     let path = directory.join(name);
-    fs::write(&path, format!("#!/bin/sh\n{body}")).expect("write");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
+    executable(&path, &format!("#!/bin/sh\n{body}"));
     path
 }
 

@@ -4,7 +4,7 @@
 //! writes to a log file that outlives it.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -158,4 +158,21 @@ impl Drop for Process {
 #[must_use]
 pub fn code_of(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
+}
+
+/// Writes a program that a test starts.
+///
+/// Another process writes it: a file that this one has open for writing, in a child of another test
+/// between fork and exec for one, cannot be started (`ETXTBSY`).
+///
+/// # Panics
+/// It cannot be written.
+pub fn write_executable(path: &Path, text: &str) {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", r#"cat > "$1" && chmod 755 "$1""#, "sh"]).arg(path).stdin(Stdio::piped());
+    let mut shell = shell.spawn().expect("sh");
+    let mut stdin = shell.stdin.take().expect("its input");
+    stdin.write_all(text.as_bytes()).expect("the text");
+    drop(stdin);
+    assert!(shell.wait().expect("sh").success(), "{}", path.display());
 }

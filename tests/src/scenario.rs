@@ -56,9 +56,11 @@ pub fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
     for entry in std::fs::read_dir(from).expect("the folder") {
         let entry = entry.expect("an entry");
         let target = to.join(entry.file_name());
-        if entry.file_type().expect("its type").is_dir() {
+        let kind = entry.file_type().expect("its type");
+        if kind.is_dir() {
             copy_folder(&entry.path(), &target);
-        } else {
+        } else if kind.is_file() {
+            // What is neither is an agent's socket, which no backup holds.
             // Keeps the mode: keys that others may read are refused.
             std::fs::copy(entry.path(), &target).expect("a copy");
         }

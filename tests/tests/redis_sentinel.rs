@@ -16,7 +16,7 @@ use quorate_proto::pb::v1::{
 use quorate_tests::client::{Draft, reason};
 use quorate_tests::deployment::{Adapter, Deployment, Options};
 use quorate_tests::log::WholeLog;
-use quorate_tests::process::{Process, Spec};
+use quorate_tests::process::{Process, Spec, write_executable};
 use quorate_tests::scenario::WITHIN;
 use quorate_tests::{effects, ports, settings, wait};
 use rustix::process::Signal;
@@ -105,9 +105,7 @@ impl Redis {
              [ \"$(timeout 1 redis-cli -h \"$1\" -p \"$2\" set checked yes)\" = OK ] || exit 1\n",
             self.port + 2
         );
-        std::fs::write(&path, text).expect("the check");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&path, mode).expect("its mode");
+        write_executable(&path, &text);
         path
     }
 }

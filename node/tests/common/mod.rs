@@ -93,6 +93,7 @@ pub fn prepared(kind: Kind, target: &str) -> Prepared {
 
 pub mod adapter;
 pub mod booth;
+pub mod executable;
 pub mod fake;
 pub mod forks;
 pub mod scene;

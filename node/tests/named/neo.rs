@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 
 use super::web::{Asked, Says, json as said, serve};
 use crate::common::adapter::{SOON, action_with, beside, order, try_prepare};
+use crate::common::executable::executable;
 use crate::common::{action, eventually};
 
 const N: usize = 4;
@@ -88,9 +89,7 @@ fn rpc(asked: &Asked, at: usize, net: &Net) -> Says {
 }
 
 fn script(path: &Path, body: &str) {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::write(path, format!("#!/bin/sh\n{body}\n")).expect("write");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("mode");
+    executable(path, &format!("#!/bin/sh\n{body}\n"));
 }
 
 async fn site(extra: &str) -> Site {

@@ -2,7 +2,6 @@
 //! are those that were measured on the real engine (T1, T2).
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use quorate_node::adapters::{Adapter, PrepareRefused};
 use serde_json::{Value, json};
 
 use crate::common::adapter::{SOON, action_with, configured, order, try_prepare};
+use crate::common::executable::executable;
 
 /// Five nodes, three shards of three copies, epoch 4.
 fn state() -> Value {
@@ -64,8 +64,7 @@ case "$request" in
 esac
 "#;
     let program = at("engine");
-    fs::write(&program, body).expect("write");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("mode");
+    executable(&program, body);
     let table =
         format!("[adapter.qfs]\ncommand = [{program:?}]\ndirectory = {:?}", directory.path());
     let adapter = configured(Kind::Replay, &table);

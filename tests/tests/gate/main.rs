@@ -3,7 +3,6 @@
 mod world;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use quorate_node::gate::{Carried, Desk, Gatekeeper, Permits, Who};
 use quorate_node::journal::{Entry, Journal, JournalHandle, Owner, Phase};
 use quorate_node::trust::View;
 use quorate_tests::binary;
+use quorate_tests::process::write_executable;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -200,8 +200,7 @@ fn member(directory: &Path) -> PathBuf {
     let path = directory.join("member");
     let script =
         format!("#!/bin/sh\necho $$ \"$@\" >> {}/starts\nexec sleep 600\n", directory.display());
-    fs::write(&path, script).expect("a script");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+    write_executable(&path, &script);
     path
 }
 
