@@ -3,6 +3,8 @@
 //! Unknown keys are refused by name, relative paths are relative to the file, and every address is
 //! parsed here, once.
 
+mod probe;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +16,10 @@ use thiserror::Error;
 
 use crate::adapters::{self, AdapterConfigError, Adapters, ProcessAdapter, ProcessConfig, Site};
 use crate::gate::{GateConfig, Permits, ReadmitAdapter};
-use crate::probe::{Probe, ProbeAddressInvalid};
+use crate::probe::ProbeAddressInvalid;
+
+pub use self::probe::ProbeConfig;
+use self::probe::{PeerTable, ProbeTable};
 
 /// Why a configuration is refused.
 #[derive(Debug, Error)]
@@ -106,28 +111,6 @@ pub struct TlsFiles {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct ProbeTable {
-    address: Option<String>,
-    interval_ms: u64,
-    timeout_ms: u64,
-    failures: u32,
-    freshness_ms: u64,
-}
-
-impl Default for ProbeTable {
-    fn default() -> Self {
-        Self {
-            address: None,
-            interval_ms: 1_000,
-            timeout_ms: 5_000,
-            failures: 3,
-            freshness_ms: 15_000,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
 struct ActionTable {
     execute_ms: u64,
     verify_ms: u64,
@@ -137,13 +120,6 @@ impl Default for ActionTable {
     fn default() -> Self {
         Self { execute_ms: 60_000, verify_ms: 120_000 }
     }
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PeerTable {
-    member: String,
-    probe: String,
 }
 
 /// Whether this agent opens proposals by itself.
@@ -183,23 +159,6 @@ struct File {
     gate: GateConfig,
     #[serde(default)]
     peer: Vec<PeerTable>,
-}
-
-/// How members are probed and when silence becomes a suspicion.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProbeConfig {
-    /// Between two probes of one member.
-    pub interval: Duration,
-    /// How long one probe may take.
-    pub timeout: Duration,
-    /// Failures in a row that make a suspicion.
-    pub failures: u32,
-    /// How old an observation may be and still count.
-    pub freshness: Duration,
-    /// This agent's own member, if it is probed.
-    pub own: Option<Probe>,
-    /// The other members.
-    pub peers: Vec<(MemberId, Probe)>,
 }
 
 /// A checked configuration.
@@ -305,7 +264,7 @@ impl Config {
         if file.endpoints.is_empty() {
             return Err(ConfigError::NoEndpoints);
         }
-        let probe = probes(&file)?;
+        let probe = file.probe.check(&file.peer)?;
         let process = |process: ProcessConfig| ProcessConfig {
             pid_file: base.join(process.pid_file),
             directory: process.directory.map(|directory| base.join(directory)),
@@ -348,38 +307,6 @@ impl Config {
 #[must_use]
 pub fn journal_path(data_dir: &Path) -> PathBuf {
     data_dir.join("journal.redb")
-}
-
-fn probes(file: &File) -> Result<ProbeConfig, ConfigError> {
-    let table = &file.probe;
-    let interval = span("probe.interval_ms", table.interval_ms, 50, 60_000)?;
-    let timeout = span("probe.timeout_ms", table.timeout_ms, 50, 60_000)?;
-    let freshness = span("probe.freshness_ms", table.freshness_ms, 500, 600_000)?;
-    let run_ms = u64::from(table.failures).saturating_mul(table.interval_ms);
-    if table.failures == 0 || table.failures > 100 {
-        let value = table.failures.into();
-        return Err(ConfigError::OutOfRange { key: "probe.failures", value, min: 1, max: 100 });
-    }
-    if table.freshness_ms < run_ms {
-        return Err(ConfigError::Freshness { freshness_ms: table.freshness_ms, run_ms });
-    }
-    let parse = |key: String, address: &str| {
-        address.parse::<Probe>().map_err(|source| ConfigError::Probe { key, source })
-    };
-    let own = table
-        .address
-        .as_deref()
-        .map(|address| parse("probe.address".into(), address))
-        .transpose()?;
-    let peers = file
-        .peer
-        .iter()
-        .map(|peer| {
-            let key = format!("peer.probe of {}", peer.member);
-            Ok((named("peer.member", &peer.member)?, parse(key, &peer.probe)?))
-        })
-        .collect::<Result<_, ConfigError>>()?;
-    Ok(ProbeConfig { interval, timeout, failures: table.failures, freshness, own, peers })
 }
 
 fn named<T: std::str::FromStr<Err: std::fmt::Display>>(

@@ -16,6 +16,7 @@ mod child;
 mod etcd;
 mod exec;
 mod forensic;
+mod grpc;
 mod inferadb_ledger;
 mod neo;
 mod nip86;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use quorate_attest::remediation::Kind;
@@ -51,9 +52,13 @@ pub fn beside(
     built.of(kind).expect("it carries the kind out")
 }
 
-/// An order of decision 1.
+/// An order of decision 1 that no other test of this machine has: what an action leaves running is
+/// found, and killed, by its proposal.
 pub fn order(deadline: Duration) -> Order {
-    Order { proposal: proposal("a"), token: token(1), deadline, stop: CancellationToken::new() }
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let proposal = proposal(&format!("{}-{count}", std::process::id()));
+    Order { proposal, token: token(1), deadline, stop: CancellationToken::new() }
 }
 
 /// An action with parameters, each `key value`.

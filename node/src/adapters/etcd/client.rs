@@ -4,7 +4,7 @@
 //! died with an error that looks like silence, also when that end is alive again: the wrong side to
 //! err on for whoever asks whether a member is dead.
 
-use std::error::Error;
+use std::error::Error as _;
 use std::time::Duration;
 
 use quorate_proto::foreign::etcd::cluster_client::ClusterClient;
@@ -18,6 +18,8 @@ use quorate_proto::foreign::etcd::{
 use thiserror::Error;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
+
+use super::super::grpc::{bottom, endpoint};
 
 /// Why a call has no result.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -47,15 +49,6 @@ impl CallFailed {
     }
 }
 
-/// The last cause: the others only say that there is one.
-fn bottom(error: &(dyn Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(cause) = last.source() {
-        last = cause;
-    }
-    last.to_string()
-}
-
 /// One member's client address.
 #[derive(Debug, Clone)]
 pub(super) struct Client(Endpoint);
@@ -63,12 +56,7 @@ pub(super) struct Client(Endpoint);
 impl Client {
     /// A client of `http://host:port`; nothing is connected.
     pub(super) fn new(url: &str) -> Result<Self, String> {
-        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| bottom(&error))?;
-        let uri = endpoint.uri();
-        if uri.scheme_str() != Some("http") || uri.host().is_none() || uri.port_u16().is_none() {
-            return Err("it is no http://host:port".to_owned());
-        }
-        Ok(Self(endpoint))
+        endpoint(url).map(Self)
     }
 
     async fn call<T, F, Fut>(&self, deadline: Duration, call: F) -> Result<T, CallFailed>

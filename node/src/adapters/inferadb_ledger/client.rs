@@ -1,6 +1,5 @@
 //! Calls to one ledger node: a fresh connection and a deadline for each.
 
-use std::error::Error;
 use std::time::Duration;
 
 use quorate_proto::foreign::ledger::admin_service_client::AdminServiceClient;
@@ -17,6 +16,7 @@ use quorate_proto::foreign::ledger::{
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
 
+use super::super::grpc::{bottom, endpoint};
 use super::cluster::{Vault, Version};
 
 /// One node's address.
@@ -26,12 +26,7 @@ pub(super) struct Client(Endpoint);
 impl Client {
     /// A client of `http://host:port`; nothing is connected.
     pub(super) fn new(url: &str) -> Result<Self, String> {
-        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| bottom(&error))?;
-        let uri = endpoint.uri();
-        if uri.scheme_str() != Some("http") || uri.host().is_none() || uri.port_u16().is_none() {
-            return Err("it is no http://host:port".into());
-        }
-        Ok(Self(endpoint))
+        endpoint(url).map(Self)
     }
 
     async fn call<T, F, Fut>(&self, deadline: Duration, call: F) -> Result<T, String>
@@ -159,13 +154,4 @@ fn organization(vault: Vault) -> Option<OrganizationSlug> {
 
 fn vault_slug(vault: Vault) -> Option<VaultSlug> {
     Some(VaultSlug { slug: vault.slug })
-}
-
-/// The last cause: the others only say that there is one.
-fn bottom(error: &(dyn Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(cause) = last.source() {
-        last = cause;
-    }
-    last.to_string()
 }
